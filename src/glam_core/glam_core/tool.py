@@ -1,0 +1,139 @@
+"""The state and the command of a tool, and how the state vector `s_t` and the action vector `a_t` stand for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from glam_core.errors import SpecError, closest
+from glam_core.pose import (
+    matrix_from_rotation_6d,
+    rotation_6d_from_matrix,
+    tool_down,
+    transform,
+    wrap_angle,
+    yaw_of,
+)
+from glam_core.spec import ARM_STATE_COMPONENTS, ActionSpec
+
+ARM_STATE_SIZE = len(ARM_STATE_COMPONENTS)
+ARM_ACTION_COMPONENTS = ("x", "y", "z", "yaw", "gripper")
+ARM_ACTION_SIZE = len(ARM_ACTION_COMPONENTS)
+
+
+@dataclass(frozen=True, eq=False)
+class ToolState:
+    """A measured tool: pose `T_base_tool` (4, 4) float64, gripper 0 (open) to 1 (closed)."""
+
+    T_base_tool: NDArray[np.float64]
+    gripper: float
+
+    def __post_init__(self) -> None:
+        _tidy(self)
+
+
+@dataclass(frozen=True, eq=False)
+class ToolCommand:
+    """A commanded tool: pose `T_base_tool` (4, 4) float64, gripper 0 (open) to 1 (closed)."""
+
+    T_base_tool: NDArray[np.float64]
+    gripper: float
+
+    def __post_init__(self) -> None:
+        _tidy(self)
+
+
+def state_vector(tools: Mapping[str, ToolState], arms: Sequence[str]) -> NDArray[np.float32]:
+    """The robot state `s_t`.
+
+    Args:
+        tools: The measured tool of every arm.
+        arms: Which arms, in the order of the spec.
+
+    Returns:
+        `(10 * len(arms),) float32`: per arm x y z (m, base), rotation 6D, gripper.
+    """
+    parts = []
+    for arm in arms:
+        tool = _tool(tools, arm)
+        rotation, position = tool.T_base_tool[:3, :3], tool.T_base_tool[:3, 3]
+        parts += [position, rotation_6d_from_matrix(rotation), [tool.gripper]]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def tools_from_state_vector(state: ArrayLike, arms: Sequence[str]) -> dict[str, ToolState]:
+    """The tools that a robot state `(10 * len(arms),)` stands for; the inverse of `state_vector`."""
+    rows = _rows(state, arms, ARM_STATE_SIZE, "state")
+    return {
+        arm: ToolState(transform(matrix_from_rotation_6d(row[3:9]), row[:3]), float(row[9]))
+        for arm, row in zip(arms, rows, strict=True)
+    }
+
+
+def commands_from_action(action: ArrayLike, tools: Mapping[str, ToolState], spec: ActionSpec) -> dict[str, ToolCommand]:
+    """Turns a relative action into absolute commands; the tool keeps pointing down.
+
+    Args:
+        action: `(A,)`: per arm x y z (m, base frame) and yaw (rad) relative to the measured pose, and the gripper target.
+        tools: The measured tool of every arm.
+        spec: The action spec that `action` follows.
+
+    Returns:
+        One command per arm of the spec, not yet limited: that is the safety filter's work.
+    """
+    _require_tool_action(spec)
+    rows = _rows(action, spec.arms, ARM_ACTION_SIZE, "action")
+    commands = {}
+    for arm, row in zip(spec.arms, rows, strict=True):
+        measured = _tool(tools, arm).T_base_tool
+        pose = tool_down(measured[:3, 3] + row[:3], yaw_of(measured) + row[3])
+        commands[arm] = ToolCommand(pose, float(row[4]))
+    return commands
+
+
+def action_from_commands(
+    commands: Mapping[str, ToolCommand], tools: Mapping[str, ToolState], spec: ActionSpec
+) -> NDArray[np.float32]:
+    """The relative action `(A,) float32` that leads from the measured tools to the commands."""
+    _require_tool_action(spec)
+    parts = []
+    for arm in spec.arms:
+        if arm not in commands:
+            raise SpecError(closest(arm, commands, "arm") + "; the action spec asks for a command for it")
+        command, measured = commands[arm], _tool(tools, arm).T_base_tool
+        motion = command.T_base_tool[:3, 3] - measured[:3, 3]
+        turn = wrap_angle(yaw_of(command.T_base_tool) - yaw_of(measured))
+        parts += [motion, [turn, command.gripper]]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _tidy(tool: ToolState | ToolCommand) -> None:
+    pose = np.array(tool.T_base_tool, dtype=np.float64)
+    if pose.shape != (4, 4):
+        raise SpecError(f"T_base_tool has shape (4, 4), not {pose.shape}")
+    object.__setattr__(tool, "T_base_tool", pose)
+    object.__setattr__(tool, "gripper", float(tool.gripper))
+
+
+def _tool(tools: Mapping[str, ToolState], arm: str) -> ToolState:
+    if arm not in tools:
+        raise SpecError(closest(arm, tools, "arm") + "; no measured tool state for it")
+    return tools[arm]
+
+
+def _rows(values: ArrayLike, arms: Sequence[str], size: int, what: str) -> NDArray[np.float64]:
+    vector = np.asarray(values, dtype=np.float64)
+    if vector.shape != (len(arms) * size,):
+        raise SpecError(f"a {what} of {len(arms)} arm(s) has shape ({len(arms) * size},), not {vector.shape}")
+    return vector.reshape(len(arms), size)
+
+
+def _require_tool_action(spec: ActionSpec) -> None:
+    if spec.components != ARM_ACTION_COMPONENTS:
+        raise SpecError(
+            f"actions with the components {', '.join(spec.components)} can not be turned into tool commands; "
+            f"expected {', '.join(ARM_ACTION_COMPONENTS)}"
+        )
