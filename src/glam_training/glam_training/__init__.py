@@ -1,0 +1,1 @@
+"""Stores, the grounded latent-action world model, its policies, evaluation and export."""

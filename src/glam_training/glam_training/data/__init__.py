@@ -1,0 +1,1 @@
+"""Demonstration stores: writing, reading, sampling, importing."""
