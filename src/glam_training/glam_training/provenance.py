@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def git_commit() -> str:
-    """Commit of the checkout that this package runs from, with "+changes" when tracked files differ; "unknown" outside one."""
+    """Commit of this package's checkout, with "+changes" when tracked files differ; "unknown" outside one."""
     folder = Path(__file__).resolve().parent
     try:
         commit = _git(folder, "rev-parse", "HEAD")

@@ -207,7 +207,7 @@ class Store:
         return self.load_hidden(keys, episodes)
 
     def load_hidden(self, keys: Iterable[str], episodes: int | None = None) -> dict[str, np.ndarray]:
-        """As `load`, and the actions of an auxiliary source may be read: for measurements and for rivals that need them."""
+        """As `load`, with the actions of an auxiliary source too: for measurements and rivals that need them."""
         if episodes is not None and not 0 < episodes <= self.num_episodes:
             raise DataError(f"{self.path} has {self.num_episodes} episodes, {episodes} were asked for")
         frames = self.num_frames if episodes is None else int(self.episode_ends[episodes - 1])
@@ -261,7 +261,7 @@ class Store:
         extra = sorted(set(episode.arrays) - set(columns))
         if missing or extra:
             raise DataError(
-                f"episode does not fit {self.path}: missing {missing or 'nothing'}, not in the store {extra or 'nothing'}; "
+                f"episode does not fit {self.path}: missing {missing or 'nothing'}, unknown {extra or 'nothing'}; "
                 f"the store's keys are {', '.join(columns)}"
             )
         for name in ("task", "embodiment"):
