@@ -1,0 +1,141 @@
+"""No fresh command for 100 ms: zero speed. For 250 ms: stop, inhibited until a person re-enables."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from glam_core.errors import SafetyError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WatchdogLimits:
+    """How long the arm goes on without a fresh command."""
+
+    hold_s: float = 0.1
+    stop_s: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.hold_s) and math.isfinite(self.stop_s) and 0.0 <= self.hold_s <= self.stop_s):
+            raise SafetyError(f"watchdog: expected 0 <= hold_s <= stop_s, not hold_s {self.hold_s}, stop_s {self.stop_s}")
+
+
+class Verdict(StrEnum):
+    """What the age of the newest command asks for."""
+
+    IDLE = "idle"
+    """Enabled, but nothing was commanded yet: there is no motion to end."""
+    FRESH = "fresh"
+    HOLD = "hold"
+    STOP = "stop"
+    """Inhibited: stays until `enable`."""
+
+
+class Watchdog:
+    """Judges the age of the newest command. Time is an argument, seconds of one monotonic clock; safe between threads."""
+
+    def __init__(self, limits: WatchdogLimits) -> None:
+        self.limits = limits
+        self._lock = threading.Lock()
+        self._inhibited = True
+        self._fed_at: float | None = None
+
+    def enable(self) -> None:
+        """Ends the inhibition; the countdown starts with the first command."""
+        with self._lock:
+            self._inhibited, self._fed_at = False, None
+
+    def inhibit(self) -> None:
+        """Stops, until `enable`."""
+        with self._lock:
+            self._inhibited = True
+
+    def rest(self) -> None:
+        """Ends the countdown until the next command: the arm has been brought to rest on purpose."""
+        with self._lock:
+            self._fed_at = None
+
+    @property
+    def inhibited(self) -> bool:
+        """Stopped, and not enabled since."""
+        with self._lock:
+            return self._inhibited
+
+    def feed(self, now: float) -> None:
+        """A fresh command came in. Without effect while inhibited, or when the stop is already due."""
+        with self._lock:
+            if self._judge(now) is not Verdict.STOP:
+                self._fed_at = now
+
+    def verdict(self, now: float) -> Verdict:
+        """What to do now; a stop latches."""
+        with self._lock:
+            verdict = self._judge(now)
+            self._inhibited = verdict is Verdict.STOP
+            return verdict
+
+    def _judge(self, now: float) -> Verdict:
+        if self._inhibited:
+            return Verdict.STOP
+        if self._fed_at is None:
+            return Verdict.IDLE
+        age = now - self._fed_at
+        if age < self.limits.hold_s:
+            return Verdict.FRESH
+        return Verdict.HOLD if age < self.limits.stop_s else Verdict.STOP
+
+
+class WatchdogThread:
+    """Holds and stops the arm from a thread of its own, whatever the rest of the process is busy with."""
+
+    def __init__(
+        self,
+        watchdog: Watchdog,
+        hold: Callable[[], None],
+        stop: Callable[[], None],
+        period_s: float = 0.01,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepares the thread; `start` runs it.
+
+        Args:
+            watchdog: Who judges.
+            hold: Brings the arm to zero speed; called once per hold.
+            stop: Stops the arm; called once per stop, and again after an error.
+            period_s: Time between two looks, s.
+            clock: The clock that feeds the watchdog.
+        """
+        self._watchdog, self._clock, self._period_s = watchdog, clock, period_s
+        self._actions = {Verdict.HOLD: hold, Verdict.STOP: stop}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Starts watching."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread; stopping the arm is up to the caller."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        last = self._watchdog.verdict(self._clock())
+        while not self._over.wait(self._period_s):
+            verdict = self._watchdog.verdict(self._clock())
+            if verdict is not last and verdict in self._actions:
+                logger.info("watchdog: %s", verdict)
+                try:
+                    self._actions[verdict]()
+                except Exception:  # whatever it was, the next look must come
+                    logger.exception("watchdog: could not %s the arm, trying again", verdict)
+                    continue
+            last = verdict
