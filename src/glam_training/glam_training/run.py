@@ -3,12 +3,11 @@
 <run>/run.json         resolved config, commit, command, dataset fingerprints, versions; written first, atomically
 <run>/metrics.jsonl    one line per logged step
 <run>/tensorboard/     the same numbers
-<run>/checkpoint.pt    last state, tensors and plain containers only (loads with weights_only), replaced atomically
+<run>/<phase>.pt       last state of each phase of the run, tensors and plain containers only (loads with weights_only), replaced atomically
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -21,11 +20,11 @@ import torch
 from glam_core.errors import ConfigurationError, DataError
 from torch.utils.tensorboard import SummaryWriter
 
+from glam_training.config import differences, plain
 from glam_training.provenance import command_line, git_commit, package_versions
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
-CHECKPOINT_FILE = "checkpoint.pt"
 
 
 class Run:
@@ -134,19 +133,20 @@ class Run:
             return []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
-    def save(self, state: Mapping[str, Any], step: int) -> None:
-        """Replace the checkpoint by `state` (tensors, numbers, strings and containers of them) at `step`."""
-        partial = self.path / (CHECKPOINT_FILE + ".partial")
+    def save(self, state: Mapping[str, Any], step: int, phase: str = "checkpoint") -> None:
+        """Replace the checkpoint of `phase` by `state` (tensors, numbers, strings and containers of them) at `step`."""
+        path = self._checkpoint(phase)
+        partial = path.with_name(path.name + ".partial")
         torch.save({**state, "step": step}, partial)
-        os.replace(partial, self.path / CHECKPOINT_FILE)
+        os.replace(partial, path)
 
-    def latest(self) -> dict[str, Any] | None:
-        """The last checkpoint on the CPU with its "step", or None before the first one.
+    def latest(self, phase: str = "checkpoint") -> dict[str, Any] | None:
+        """The last checkpoint of `phase` on the CPU with its "step", or None before the first one.
 
         Raises:
             DataError: the checkpoint is damaged.
         """
-        path = self.path / CHECKPOINT_FILE
+        path = self._checkpoint(phase)
         if not path.exists():
             return None
         try:
@@ -154,10 +154,17 @@ class Run:
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise DataError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
 
-    def rewind(self, step: int) -> None:
-        """Drop metrics after `step`, so that a resumed run logs each step once."""
-        kept = [line for line in self.metrics() if line["step"] <= step]
+    def rewind(self, step: int, phase: str = "") -> None:
+        """Drop metrics of `phase` (names that start with it) after `step`, so that a resumed run logs each step once."""
+        kept = [
+            line
+            for line in self.metrics()
+            if line["step"] <= step or not any(name.startswith(phase) for name in line if name != "step")
+        ]
         _replace_text(self.path / METRICS_FILE, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def _checkpoint(self, phase: str) -> Path:
+        return self.path / f"{phase}.pt"
 
     def close(self) -> None:
         """Flush the TensorBoard file."""
@@ -170,35 +177,6 @@ class Run:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def plain(config: Any) -> Any:
-    """A config dataclass as JSON values: paths become strings, tuples lists, nested dataclasses dicts."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {field.name: plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
-    if isinstance(config, Mapping):
-        return {str(key): plain(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [plain(value) for value in config]
-    if config is None or isinstance(config, (bool, int, float, str)):
-        return config
-    if isinstance(config, os.PathLike):
-        return os.fspath(config)
-    raise ConfigurationError(
-        f"a config holds numbers, strings, paths and containers of them, not {type(config).__name__}"
-    )
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Readable differences of two plain configs, such as "seed was 0, is 1"."""
-    found = []
-    for name in sorted(set(old) | set(new)):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += differences(before, after, f"{prefix}{name}.")
-        elif before != after:
-            found.append(f"{prefix}{name} was {before!r}, is {after!r}")
-    return found
 
 
 def _replace_text(path: Path, text: str) -> None:

@@ -1,0 +1,1 @@
+"""Networks and losses: perception, GLAM, and the minimal iterative policy."""

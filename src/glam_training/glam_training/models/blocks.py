@@ -1,0 +1,67 @@
+"""Building blocks shared by every network of this package."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Residual multi-layer perceptron: a linear lift, `depth` pre-norm residual blocks, a linear read-out.
+
+    Args:
+        inputs: Size of the input vector.
+        outputs: Size of the output vector.
+        width: Hidden size.
+        depth: Number of residual blocks.
+        dropout: Probability of dropping a hidden unit inside a block.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.lift = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width)
+            )
+            for _ in range(depth)
+        )
+        self.read_out = nn.Sequential(nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs) to (B, outputs)."""
+        h = self.lift(x)
+        for block in self.blocks:
+            h = h + block(h)
+        return self.read_out(h)
+
+
+class Standardizer(nn.Module):
+    """Affine map to zero mean and unit variance, kept as buffers so that it travels with weights and exported graphs.
+
+    Args:
+        size: Length of the vectors.
+        minimum_std: Floor of the standard deviation: a component that never varies must not be amplified.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int, minimum_std: float = 1e-3) -> None:
+        super().__init__()
+        self.minimum_std = minimum_std
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+
+    def fit(self, values: Tensor) -> None:
+        """Take mean and standard deviation from `values` (N, size)."""
+        self.mean.copy_(values.mean(0))
+        self.std.copy_(values.std(0).clamp_min(self.minimum_std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw to standardised, over the last axis."""
+        return (x - self.mean) / self.std
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Standardised to raw, over the last axis."""
+        return x * self.std + self.mean

@@ -1,0 +1,114 @@
+"""Demonstrations as slots: what a frozen perception sees in every frame of a store, computed once and kept beside the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from glam_core.errors import DataError
+from torch import Tensor
+from tqdm import tqdm
+
+from glam_training.data.store import Store
+from glam_training.models.perception import ImagePerception, ScenePerception
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Source:
+    """The first `episodes` episodes of a store; all of them when None."""
+
+    store: Store
+    episodes: int | None = None
+
+    @property
+    def episode_ends(self) -> np.ndarray:
+        """(E,) int64, exclusive."""
+        return self.store.episode_ends[: self.episodes]
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return int(self.episode_ends[-1])
+
+
+@dataclass(frozen=True)
+class Slots:
+    """A source as the model sees it, in memory.
+
+    Attributes:
+        moments: (N, M) float32.
+        glimpses: (N, G, 3, P, P) uint8.
+        episode_ends: (E,) int64, exclusive.
+        state: (N, S) float32, or None for an auxiliary source.
+        action: (N, A) float32, or None for an auxiliary source.
+    """
+
+    moments: Tensor
+    glimpses: Tensor
+    episode_ends: np.ndarray
+    state: Tensor | None
+    action: Tensor | None
+
+    def rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Moments and glimpses (float32 in [-0.5, 0.5]) of the frames `index`, of any shape (...)."""
+        flat = index.reshape(-1)
+        patches = self.glimpses.index_select(0, flat).float() / 255.0 - 0.5
+        moments = self.moments.index_select(0, flat)
+        return moments.unflatten(0, index.shape), patches.unflatten(0, index.shape)
+
+
+def observation_keys(store: Store, observations: str, cameras: tuple[str, ...]) -> list[str]:
+    """Keys of a store that a perception reads: the images of `cameras` (all when empty) or the scene vector."""
+    if observations == "scene":
+        if store.info.scene_spec is None:
+            raise DataError(f"{store.path} has no scene vectors; train from images or record demonstrations with a scene")
+        return ["scene"]
+    names = [image.name for image in store.info.obs_spec.images]
+    if not names:
+        raise DataError(f"{store.path} has no images; record demonstrations with --cameras or train with --observations scene")
+    return [f"images/{store.info.obs_spec.image(camera).name}" for camera in cameras or names]
+
+
+@torch.inference_mode()
+def compute_slots(
+    source: Source, perception: ImagePerception | ScenePerception, keys: list[str], cache: Path, labelled: bool
+) -> Slots:
+    """Perceive every frame of a source; the result is kept in `cache` under the store's fingerprint.
+
+    Args:
+        source: The demonstrations.
+        perception: Frozen; on the CPU or a GPU.
+        keys: Keys of the store, in the order of the perception's inputs.
+        cache: Folder of cached slots.
+        labelled: Whether states and actions are read too.
+    """
+    folder = cache / f"{source.store.path.name}-{source.store.fingerprint[:12]}-{source.frames}"
+    paths = {name: folder / f"{name}.npy" for name in ("moments", "glimpses")}
+    if not all(path.exists() for path in paths.values()):
+        arrays = source.store.load(keys, source.episodes)
+        inputs = [arrays.pop(key) for key in keys]
+        device = next((p.device for p in perception.parameters()), torch.device("cpu"))
+        moments, patches = [], []
+        for first in tqdm(range(0, source.frames, _BATCH), desc=f"perceive {source.store.path.name}", mininterval=2.0):
+            batch = [torch.from_numpy(x[first : first + _BATCH]).to(device) for x in inputs]
+            m, g = perception(*batch)
+            moments.append(m.float().cpu().numpy())
+            patches.append(((g + 0.5) * 255.0).round().clamp(0, 255).byte().cpu().numpy())
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, values in (("moments", np.concatenate(moments)), ("glimpses", np.concatenate(patches))):
+            partial = folder / f"{name}.partial.npy"
+            np.save(partial, values, allow_pickle=False)
+            partial.replace(paths[name])
+    loaded = {name: torch.from_numpy(np.load(path, allow_pickle=False)) for name, path in paths.items()}
+    labels = source.store.load(["state", "action"], source.episodes) if labelled else {}
+    return Slots(
+        moments=loaded["moments"],
+        glimpses=loaded["glimpses"],
+        episode_ends=source.episode_ends,
+        state=torch.from_numpy(labels["state"]) if labelled else None,
+        action=torch.from_numpy(labels["action"]) if labelled else None,
+    )

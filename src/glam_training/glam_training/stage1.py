@@ -1,0 +1,376 @@
+"""`glam train glam`: stage 1. Segmenter, then the two coupled models, then a decoder that is robust to the IDM's latents."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from glam_core.errors import ConfigurationError, DataError
+from torch import Tensor, nn
+
+from glam_training.data.sampler import transitions
+from glam_training.data.store import Store
+from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
+from glam_training.models.glam import Glam, GlamConfig, Transitions, glam_loss
+from glam_training.models.perception import (
+    FeatureNet,
+    ImagePerception,
+    PerceptionConfig,
+    ScenePerception,
+    to_network_range,
+)
+from glam_training.run import Run
+from glam_training.slots import Slots, Source, compute_slots, observation_keys
+
+CONTRACT_FILE = "contract.json"
+MODEL_FILE = "model.pt"
+
+
+@dataclass(frozen=True)
+class GlamTrainConfig:
+    """Train GLAM's stage 1 on one target store and any number of auxiliary stores."""
+
+    target: Path
+    """Store of the target robot, with actions."""
+    out: Path
+    """Run folder; an unfinished run in it is resumed."""
+    auxiliary: tuple[Path, ...] = ()
+    """Stores of other sources; their actions are never read."""
+    target_episodes: int | None = None
+    """Use only the first so many target episodes."""
+    auxiliary_episodes: int | None = None
+    """Use only the first so many episodes of each auxiliary store."""
+    observations: Literal["images", "scene"] = "images"
+    """What the models see: camera images, or the privileged scene vector (the fast lane)."""
+    cameras: tuple[str, ...] = ()
+    """Cameras to use, all of the store when empty."""
+    model: GlamConfig = GlamConfig()
+    perception: PerceptionConfig = PerceptionConfig()
+    segmenter: OptimConfig = OptimConfig(steps=1200, batch_size=64, learning_rate=2e-3, ema_decay=0.99)
+    optim: OptimConfig = OptimConfig(steps=4000)
+    refit: OptimConfig = OptimConfig(steps=1500)
+    """Last phase: the decoder alone, on the mean latents of the frozen IDM with noise."""
+    refit_noise: float = 0.2
+    """Standard deviation of that noise, in standard deviations of the latents."""
+    moment_noise: float = 0.0
+    """Noise on the slots' moments while training, in standard deviations."""
+    seed: int = 0
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a trained model expects and produces; travels beside its weights as contract.json."""
+
+    task: str
+    embodiment: str
+    observations: str
+    obs_spec: dict[str, Any]
+    action_spec: dict[str, Any]
+    state_spec: dict[str, Any]
+    slots: int
+    """Slots per camera; 0 in the fast lane."""
+
+    def write(self, folder: Path) -> None:
+        """Write contract.json."""
+        (folder / CONTRACT_FILE).write_text(json.dumps(self.__dict__, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Contract:
+        """Read contract.json.
+
+        Raises:
+            DataError: the folder holds no finished run.
+        """
+        try:
+            return cls(**json.loads((folder / CONTRACT_FILE).read_text()))
+        except FileNotFoundError:
+            raise DataError(f"{folder} holds no trained model ({CONTRACT_FILE} is missing); train it, or resume its training") from None
+
+    @property
+    def action_size(self) -> int:
+        """A."""
+        return len(self.action_spec["arms"]) * len(self.action_spec["components"])
+
+    @property
+    def state_size(self) -> int:
+        """S."""
+        return len(self.state_spec["components"])
+
+    def make_perception(self, config: PerceptionConfig) -> ImagePerception | ScenePerception:
+        """An untrained perception for these observations."""
+        if self.observations == "scene":
+            return ScenePerception(len(self.obs_spec["vectors"][0]["components"]), config)
+        return ImagePerception(len(self.obs_spec["images"]), self.slots, config)
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of a store that the perception reads."""
+        return [f"images/{image['name']}" for image in self.obs_spec["images"]] or ["scene"]
+
+
+@dataclass(frozen=True)
+class TrainedGlam:
+    """A finished stage 1."""
+
+    contract: Contract
+    config: GlamConfig
+    perception_config: PerceptionConfig
+    perception: ImagePerception | ScenePerception
+    glam: Glam
+    record: dict[str, Any]
+
+
+def make_contract(store: Store, observations: str, cameras: tuple[str, ...]) -> Contract:
+    """The contract of a model that is trained on `store`."""
+    info = store.info
+    keys = observation_keys(store, observations, cameras)
+    images = [] if observations == "scene" else [info.obs_spec.image(key.split("/")[1]).model_dump() for key in keys]
+    vectors = [info.scene_spec.model_dump()] if observations == "scene" and info.scene_spec is not None else []
+    return Contract(
+        task=info.task,
+        embodiment=info.embodiment,
+        observations=observations,
+        obs_spec={"images": images, "vectors": vectors, "rate_hz": info.obs_spec.rate_hz, "history": 1},
+        action_spec=info.action_spec.model_dump(),
+        state_spec=info.state_spec.model_dump(),
+        slots=0 if observations == "scene" else len(info.mask_classes),
+    )
+
+
+def train_glam(config: GlamTrainConfig) -> Path:
+    """Run, or resume, stage 1. Returns the run folder, which then holds contract.json and model.pt."""
+    target = Source(Store.open(config.target), config.target_episodes)
+    auxiliary = [Source(Store.open(path), config.auxiliary_episodes) for path in config.auxiliary]
+    _check_sources(target, auxiliary, config)
+    fingerprints = {str(s.store.path): s.store.fingerprint for s in [target, *auxiliary]}
+    with Run.create_or_open(config.out, config, fingerprints) as run:
+        if (run.path / MODEL_FILE).exists():
+            return run.path
+        torch.manual_seed(config.seed)
+        contract = make_contract(target.store, config.observations, config.cameras)
+        perception = contract.make_perception(config.perception)
+        if isinstance(perception, ImagePerception):
+            perception = train_segmenter(perception, [target, *auxiliary], contract, config, run)
+        slots = [compute_slots(target, perception, contract.keys, run.path / "slots", labelled=True)]
+        slots += [compute_slots(s, perception, contract.keys, run.path / "slots", labelled=False) for s in auxiliary]
+        glam = train_latent_actions(perception, slots, contract, config, run)
+        run_state = {"perception": perception.state_dict(), "glam": glam.state_dict()}
+        torch.save(run_state, run.path / f"{MODEL_FILE}.partial")
+        contract.write(run.path)
+        (run.path / f"{MODEL_FILE}.partial").replace(run.path / MODEL_FILE)
+    return config.out
+
+
+def load_glam(path: Path) -> TrainedGlam:
+    """Load a finished stage 1 from its run folder, on the CPU, in evaluation mode."""
+    run = Run.open(path)
+    contract = Contract.read(path)
+    config = GlamConfig(**run.config["model"])
+    perception_config = PerceptionConfig(**run.config["perception"])
+    perception = contract.make_perception(perception_config)
+    glam = make_glam(perception, contract, config)
+    state = torch.load(path / MODEL_FILE, map_location="cpu", weights_only=True)
+    perception.load_state_dict(state["perception"])
+    glam.load_state_dict(state["glam"])
+    return TrainedGlam(contract, config, perception_config, perception.eval(), glam.eval(), run.record)
+
+
+def make_glam(perception: ImagePerception | ScenePerception, contract: Contract, config: GlamConfig) -> Glam:
+    """An untrained GLAM of the right sizes."""
+    features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_px)
+    return Glam(features, contract.state_size, contract.action_size * config.step, config)
+
+
+def train_segmenter(
+    perception: ImagePerception, sources: list[Source], contract: Contract, config: GlamTrainConfig, run: Run
+) -> ImagePerception:
+    """Train the segmenters on the masks of every source, sources in equal parts."""
+    fabric = make_fabric(config.device, "bf16-mixed")
+    data = []
+    for source in sources:
+        names = [key.split("/")[1] for key in contract.keys]
+        arrays = source.store.load([f"{kind}/{name}" for kind in ("images", "masks") for name in names], source.episodes)
+        data.append([(torch.from_numpy(arrays[f"images/{n}"]), torch.from_numpy(arrays[f"masks/{n}"])) for n in names])
+    share = max(1, config.segmenter.batch_size // len(sources))
+
+    def draw(generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+        rows = [random_rows(source.frames, share, generator) for source in sources]
+        batch = []
+        for camera in range(len(contract.keys)):
+            images = torch.cat([d[camera][0][r] for d, r in zip(data, rows, strict=True)])
+            masks = torch.cat([d[camera][1][r] for d, r in zip(data, rows, strict=True)])
+            batch.append((_photometric(to_network_range(images), generator).to(fabric.device), masks.to(fabric.device)))
+        return batch
+
+    objective = fit(SegmenterObjective(perception), draw, config.segmenter, run=run, fabric=fabric, phase="segmenter", seed=config.seed)
+    assert isinstance(objective, SegmenterObjective)
+    return objective.perception.cpu()
+
+
+class SegmenterObjective(nn.Module):
+    """Cross-entropy of every camera's segmenter against the object masks, area-averaged to its resolution."""
+
+    def __init__(self, perception: ImagePerception) -> None:
+        super().__init__()
+        self.perception = perception
+
+    def forward(self, batch: list[tuple[Tensor, Tensor]], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of one batch: per camera images (B, 3, H, W) in [-0.5, 0.5] and masks (B, H, W) uint8."""
+        classes = 1 + self.perception.slots
+        losses, overlaps = [], []
+        for segmenter, (image, mask) in zip(self.perception.segmenters, batch, strict=True):
+            logits = segmenter(image.contiguous(memory_format=torch.channels_last)).float()
+            share = F.avg_pool2d(F.one_hot(mask.long(), classes).movedim(-1, 1).float(), 2)
+            losses.append(F.cross_entropy(logits, share))
+            p, q = logits.detach().softmax(1)[:, 1:], share[:, 1:]
+            overlaps.append(torch.minimum(p, q).sum() / torch.maximum(p, q).sum())
+        loss = torch.stack(losses).sum()
+        return loss, {"loss": loss.detach(), "soft_iou": torch.stack(overlaps).mean()}
+
+
+def train_latent_actions(
+    perception: ImagePerception | ScenePerception, slots: list[Slots], contract: Contract, config: GlamTrainConfig, run: Run
+) -> Glam:
+    """Train the coupled models on perceived slots; the first source is the target."""
+    fabric = make_fabric(config.device)
+    k = config.model.step
+    pairs = [torch.from_numpy(transitions(s.episode_ends, k)) for s in slots]
+    for pair, source in zip(pairs, [config.target, *config.auxiliary], strict=True):
+        if not len(pair):
+            raise DataError(f"{source}: no episode is longer than k = {k} steps; lower model.step")
+    glam = make_glam(perception, contract, config.model)
+    target = slots[0]
+    assert target.state is not None and target.action is not None
+    now, later = pairs[0].T
+    glam.features.standardize.fit(torch.cat([s.moments for s in slots]))
+    changes = torch.cat([s.moments[p[:, 1]] - s.moments[p[:, 0]] for s, p in zip(slots, pairs, strict=True)])
+    glam.change.fit(changes)
+    glam.change.mean.zero_()
+    glam.state.fit(target.state)
+    chunks = chunk_actions(target.action, now, k)
+    glam.action.fit(chunks)
+    jitter = config.moment_noise * glam.features.standardize.std
+
+    def take(s: Slots, rows: Tensor, generator: torch.Generator) -> Transitions:
+        (m0, g0), (m1, g1) = s.rows(rows[:, 0]), s.rows(rows[:, 1])
+        noise = jitter * torch.randn(m0.shape, generator=generator)
+        # The same draw in both frames: a displaced scene keeps its motion.
+        m0, m1 = m0 + noise, m1 + noise
+        parts = [x.to(fabric.device) for x in (m0, g0, m1, g1)]
+        return Transitions((parts[0], parts[1]), (parts[2], parts[3]), None, None)
+
+    def draw(generator: torch.Generator) -> tuple[Transitions, Transitions | None]:
+        size = config.optim.batch_size
+        index = random_rows(len(pairs[0]), size, generator)
+        batch = take(target, pairs[0][index], generator)
+        labels = {"state": target.state[now[index]].to(fabric.device), "action": chunks[index].to(fabric.device)}
+        if len(slots) == 1:
+            return batch._replace(**labels), None
+        choice = int(torch.randint(1, len(slots), (1,), generator=generator))
+        rows = pairs[choice][random_rows(len(pairs[choice]), size, generator)]
+        return batch._replace(**labels), take(slots[choice], rows, generator)
+
+    objective = fit(GlamObjective(glam, config.model), draw, config.optim, run=run, fabric=fabric, phase="glam", seed=config.seed)
+    assert isinstance(objective, GlamObjective)
+    glam = objective.glam.cpu()
+    return refit_decoder(glam, target, pairs[0], chunks, config, run)
+
+
+class GlamObjective(nn.Module):
+    """`glam_loss` with the warm-up of its alignment."""
+
+    def __init__(self, glam: Glam, config: GlamConfig) -> None:
+        super().__init__()
+        self.glam = glam
+        self.config = config
+
+    def forward(self, batch: tuple[Transitions, Transitions | None], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of one batch of target and auxiliary transitions."""
+        rise = min(1.0, progress / self.config.alignment_warmup) if self.config.alignment_warmup > 0 else 1.0
+        return glam_loss(self.glam, *batch, self.config, rise * self.config.alignment_weight)
+
+
+def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, config: GlamTrainConfig, run: Run) -> Glam:
+    """Train the decoder alone on mean IDM latents with noise: what the policy will feed it is never an exact posterior mean.
+
+    Departure from the published description, found to matter from images by our prototype.
+    """
+    if config.refit.steps == 0:
+        return glam
+    fabric = make_fabric(config.device)
+    z = infer_latents(glam, target, pairs)
+    state, action = target.state[pairs[:, 0]], glam.action(chunks)
+    scale = config.refit_noise * z.std(0)
+
+    def draw(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        index = random_rows(len(z), config.refit.batch_size, generator)
+        noisy = z[index] + scale * torch.randn(len(index), z.shape[1], generator=generator)
+        return tuple(x.to(fabric.device) for x in (state[index], noisy, action[index]))
+
+    objective = fit(DecoderObjective(glam), draw, config.refit, run=run, fabric=fabric, phase="decoder", seed=config.seed)
+    assert isinstance(objective, DecoderObjective)
+    glam.decoder.load_state_dict(objective.decoder.state_dict())
+    return glam
+
+
+class DecoderObjective(nn.Module):
+    """-log p_om(u | s, z) on given latents; only the decoder learns."""
+
+    def __init__(self, glam: Glam) -> None:
+        super().__init__()
+        self.decoder = glam.decoder
+        self.state = glam.state
+
+    def forward(self, batch: tuple[Tensor, Tensor, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss on raw states (B, S), latents (B, d) and standardised actions (B, A)."""
+        state, z, action = batch
+        loss = (self.decoder(torch.cat([self.state(state), z], -1)) - action).square().mean()
+        return loss, {"loss": loss.detach()}
+
+
+@torch.inference_mode()
+def infer_latents(glam: Glam, slots: Slots, pairs: Tensor, batch: int = 1024) -> Tensor:
+    """Means of q_phi(z | o, o') for rows `pairs` (M, 2): (M, d) float32, not standardised."""
+    means = [glam.infer(slots.rows(part[:, 0]), slots.rows(part[:, 1])).mean for part in pairs.split(batch)]
+    return torch.cat(means)
+
+
+def chunk_actions(action: Tensor, first: Tensor, k: int) -> Tensor:
+    """u_t = a_{t : t + k - 1}: the actions (N, A) of k steps from each row of `first` (M,), flattened to (M, k * A)."""
+    return action[first[:, None] + torch.arange(k)].flatten(1)
+
+
+def _photometric(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Random brightness, contrast and colour gains per image; images (B, 3, H, W) in [-0.5, 0.5]."""
+    batch = image.shape[0]
+    gain = 1.0 + 0.15 * torch.randn(batch, 3, 1, 1, generator=generator)
+    offset = 0.06 * torch.randn(batch, 1, 1, 1, generator=generator)
+    return image * gain + offset
+
+
+def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainConfig) -> None:
+    if not target.store.info.has_actions:
+        raise ConfigurationError(f"{config.target} is an auxiliary source without actions; the target store needs them")
+    keys = observation_keys(target.store, config.observations, config.cameras)
+    for source in [target, *auxiliary]:
+        info = source.store.info
+        if info.task != target.store.info.task:
+            raise ConfigurationError(f"{source.store.path} holds task '{info.task}', the target store '{target.store.info.task}'")
+        columns = info.columns()
+        for key in keys:
+            expected = target.store.info.columns()[key]
+            if columns.get(key) != expected:
+                raise ConfigurationError(f"{source.store.path}: {key} is {columns.get(key, 'missing')}, the target store has {expected}; all sources need the same")
+        if config.observations == "images" and not info.mask_classes:
+            raise ConfigurationError(f"{source.store.path} has no object masks, which stage 1 learns from; record it with --masks")
+    if config.model.step < 1:
+        raise ConfigurationError(f"model.step must be at least 1, got {config.model.step}")
+    counts = [np.diff(s.episode_ends, prepend=0) for s in [target, *auxiliary]]
+    if any(len(c) == 0 for c in counts):
+        raise DataError("a store without episodes cannot be trained on")
