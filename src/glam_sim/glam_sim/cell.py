@@ -1,0 +1,309 @@
+"""The simulated cell: one embodiment, one task, physics, cameras.
+
+    cell = Cell("stack_two", "gen3")
+    cell.reset(seed=7)
+    cell.command({"arm": ToolCommand(T_base_tool, gripper=0.0)})
+    cell.advance(0.1)
+    image = cell.render("front")
+
+A seed decides everything that follows: same seed and same commands, same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from glam_core.errors import ConfigurationError, SafetyError, closest
+from glam_core.pose import tool_down, transform, wrap_angle, yaw_of
+from glam_core.spec import VectorSpec
+from glam_core.tool import ToolCommand, ToolState
+from glam_sim.model import (
+    CAMERAS,
+    CONTROL_STEP_S,
+    EMBODIMENTS,
+    PHYSICS_STEPS_PER_CONTROL,
+    WORK_AREA_CENTRE,
+    CUBE_SIZE_M,
+    scene_model,
+)
+from glam_sim.motion import ArmMotion, Fingers, HandMotion, Motion
+from glam_sim.render import OffscreenRenderer
+from glam_sim.tasks import TASKS
+from glam_sim.tasks.task import CubeState
+
+COMMAND_STEP_S = 0.1
+"""A command is to be reached this long after it was given: the period of actions."""
+HOLD_S = 0.5
+"""How long a task's condition must hold without a break."""
+OVERVIEW_SIZE = (480, 640)
+
+_ARM = "arm"
+_START_POSITION = (*WORK_AREA_CENTRE, 0.20)
+_START_SPREAD_M = (0.06, 0.08, 0.04)
+_START_YAW_RAD = 0.35
+_SETTLE_TICKS = 4
+_GRIPPER_SPEED_M_S = {"gen3": 0.15, "umi": 0.20}
+_MOTIONS: dict[str, type[ArmMotion] | type[HandMotion]] = {"gen3": ArmMotion, "umi": HandMotion}
+
+
+class Cell:
+    """A table with a task's cubes, one arm or hand-held gripper, and cameras.
+
+    Attributes:
+        task: the task.
+        embodiment: one of `EMBODIMENTS`.
+        arms: names of the arms, the keys of `tools` and of commands.
+        image_size: (height, width) of the images that `render` returns when it is not told.
+    """
+
+    def __init__(self, task: str, embodiment: str, image_size: tuple[int, int] = (96, 96)) -> None:
+        if task not in TASKS:
+            raise ConfigurationError(closest(task, TASKS, "task"))
+        if embodiment not in EMBODIMENTS:
+            raise ConfigurationError(closest(embodiment, EMBODIMENTS, "embodiment"))
+        self.task = TASKS[task]
+        self.embodiment = embodiment
+        self.arms = (_ARM,)
+        self.image_size = image_size
+        self._model = scene_model(embodiment, self.task.cubes)
+        self._data = mujoco.MjData(self._model)
+        self._motions: dict[str, Motion] = {}
+        self._fingers: dict[str, Fingers] = {}
+        self._tool_sites: dict[str, int] = {}
+        for arm in self.arms:
+            prefix = f"{arm}/"
+            self._motions[arm] = _MOTIONS[embodiment](self._model, self._data, prefix)
+            self._fingers[arm] = Fingers(self._model, self._data, prefix, _GRIPPER_SPEED_M_S[embodiment])
+            self._tool_sites[arm] = self._model.site(f"{prefix}tool").id
+        self._cube_bodies = {cube.name: self._model.body(cube.name).id for cube in self.task.cubes}
+        self._cube_joints = {cube.name: self._model.joint(cube.name) for cube in self.task.cubes}
+        self._body_of_geom = [self._model.body(body).name for body in self._model.geom_bodyid]
+        self._name_of_geom = [
+            "table" if self._model.geom(geom).name == "table" else body for geom, body in enumerate(self._body_of_geom)
+        ]
+        self._class_of_geom = self._mask_classes()
+        self._renderers: dict[tuple[int, int, bool], OffscreenRenderer] = {}
+        self._goals: dict[str, ToolCommand] = {}
+        self._due: dict[str, float] = {}
+        self._held_ticks = 0
+        self._succeeded = False
+        self.reset(0)
+
+    def reset(self, seed: int) -> None:
+        """Starts the episode that `seed` decides: cubes, tool pose; time 0, gripper open, everything at rest."""
+        rng = np.random.default_rng(seed)
+        mujoco.mj_resetData(self._model, self._data)
+        for cube, (x, y, yaw) in zip(self.task.cubes, self.task.place(rng), strict=True):
+            self._place(cube.name, np.array([x, y, CUBE_SIZE_M / 2]), yaw)
+        for arm in self.arms:
+            position = np.array(_START_POSITION) + rng.uniform(-1.0, 1.0, size=3) * _START_SPREAD_M
+            pose = tool_down(position, rng.uniform(-_START_YAW_RAD, _START_YAW_RAD))
+            self._motions[arm].reset(pose)
+            self._fingers[arm].reset(0.0)
+            self._goals[arm] = ToolCommand(pose, 0.0)
+            self._due[arm] = 0.0
+        mujoco.mj_forward(self._model, self._data)
+        for _ in range(_SETTLE_TICKS):
+            self._tick()
+        self._data.time = 0.0
+        self._held_ticks = 0
+        self._succeeded = False
+
+    def close(self) -> None:
+        """Frees the renderers; harmless when repeated."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
+    def __enter__(self) -> Cell:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # Time and motion
+
+    @property
+    def time(self) -> float:
+        """Seconds since the episode began."""
+        return float(self._data.time)
+
+    @property
+    def tools(self) -> dict[str, ToolState]:
+        """The measured tools, by arm."""
+        return {
+            arm: ToolState(self._site_pose(site), self._fingers[arm].closed) for arm, site in self._tool_sites.items()
+        }
+
+    def command(self, commands: Mapping[str, ToolCommand]) -> None:
+        """Sends each named tool to a pose, to be reached in `COMMAND_STEP_S`; it then stays there.
+
+        Raises:
+            ConfigurationError: there is no arm of that name.
+            SafetyError: a number is not finite.
+        """
+        for arm, command in commands.items():
+            if arm not in self._goals:
+                raise ConfigurationError(closest(arm, self.arms, "arm"))
+            if not (np.isfinite(command.T_base_tool).all() and np.isfinite(command.gripper)):
+                raise SafetyError(f"the command for '{arm}' is not finite; the cell keeps its last goal")
+        for arm, command in commands.items():
+            self._goals[arm] = command
+            self._due[arm] = self.time + COMMAND_STEP_S
+
+    def advance(self, duration_s: float) -> None:
+        """Lets time pass: whole control steps of 25 ms.
+
+        Raises:
+            ConfigurationError: `duration_s` is not a positive multiple of the control step.
+        """
+        ticks = round(duration_s / CONTROL_STEP_S)
+        if ticks < 1 or abs(ticks * CONTROL_STEP_S - duration_s) > 1e-6:
+            raise ConfigurationError(f"cannot advance by {duration_s} s; use multiples of {CONTROL_STEP_S} s")
+        for _ in range(ticks):
+            self._tick()
+
+    @property
+    def joints(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+        """Joint names, positions (rad) and velocities (rad/s), all arms one after the other.
+
+        For the hand-held gripper these are the tool's x, y, z (m) and yaw (rad).
+        """
+        motions = self._motions.values()
+        return (
+            tuple(name for motion in motions for name in motion.joints),
+            np.concatenate([motion.positions for motion in motions]),
+            np.concatenate([motion.velocities for motion in motions]),
+        )
+
+    # Scene
+
+    @property
+    def cubes(self) -> dict[str, CubeState]:
+        """Position and yaw of the cubes, by name."""
+        states = {}
+        for name, body in self._cube_bodies.items():
+            rotation = self._data.xmat[body]
+            states[name] = CubeState(self._data.xpos[body].copy(), float(np.arctan2(rotation[3], rotation[0])))
+        return states
+
+    @property
+    def objects(self) -> dict[str, np.ndarray]:
+        """`T_base_object` (4, 4) of the cubes, by name."""
+        return {
+            name: transform(self._data.xmat[body].reshape(3, 3), self._data.xpos[body])
+            for name, body in self._cube_bodies.items()
+        }
+
+    def move_object(self, name: str, T_base_object: np.ndarray) -> None:
+        """Puts a cube somewhere at rest; physics goes on from there."""
+        if name not in self._cube_bodies:
+            raise ConfigurationError(closest(name, self._cube_bodies, "object"))
+        self._place(name, T_base_object[:3, 3], yaw_of(T_base_object))
+        mujoco.mj_forward(self._model, self._data)
+
+    def touching(self, name: str) -> set[str]:
+        """Names of the bodies in contact with a cube: other cubes, "table", parts of the arm ("arm/left_finger")."""
+        others = set()
+        for pair in self._data.contact.geom[: self._data.ncon]:
+            first, second = self._name_of_geom[pair[0]], self._name_of_geom[pair[1]]
+            if first == name:
+                others.add(second)
+            elif second == name:
+                others.add(first)
+        return others
+
+    def held(self, name: str) -> bool:
+        """Whether both fingers of an arm touch the cube, and nothing else carries it."""
+        touched = self.touching(name)
+        return any(touched == {f"{arm}/left_finger", f"{arm}/right_finger"} for arm in self.arms)
+
+    def cube_speed(self, name: str) -> float:
+        """Speed (m/s) of a cube's centre."""
+        start = self._cube_joints[name].dofadr[0]
+        return float(np.linalg.norm(self._data.qvel[start : start + 3]))
+
+    def success(self) -> bool:
+        """Whether the task's condition has held for `HOLD_S` in a row at some time in this episode."""
+        return self._succeeded
+
+    def scene_spec(self) -> VectorSpec:
+        """Names and units of `scene_vector`."""
+        components, units = [], []
+        for arm in self.arms:
+            components += [f"{arm}.{part}" for part in ("x", "y", "z", "cos_yaw", "sin_yaw", "gripper")]
+            units += ["m", "m", "m", "1", "1", "1"]
+        for cube in self.task.cubes:
+            components += [f"{cube.name}.{part}" for part in ("x", "y", "z", "cos_4yaw", "sin_4yaw")]
+            units += ["m", "m", "m", "1", "1"]
+        return VectorSpec(name="scene", components=tuple(components), units=tuple(units), frame="base")
+
+    def scene_vector(self) -> np.ndarray:
+        """Returns the privileged scene `(D,) float32`, as `scene_spec` says."""
+        parts: list[float] = []
+        for tool in self.tools.values():
+            yaw = yaw_of(tool.T_base_tool)
+            parts += [*tool.T_base_tool[:3, 3], np.cos(yaw), np.sin(yaw), tool.gripper]
+        for cube in self.cubes.values():
+            parts += [*cube.position, np.cos(4 * cube.yaw), np.sin(4 * cube.yaw)]
+        return np.array(parts, dtype=np.float32)
+
+    # Cameras
+
+    @property
+    def mask_classes(self) -> tuple[str, ...]:
+        """What the values 1, 2, ... of `render_mask` stand for."""
+        return (*self._cube_bodies, "fingers")
+
+    def render(self, camera: str, height: int | None = None, width: int | None = None) -> np.ndarray:
+        """Returns `(H, W, 3) uint8 RGB`; without a size, `image_size`, and `OVERVIEW_SIZE` for the overview."""
+        return self._renderer(camera, height, width).image(self._data, self._camera(camera))
+
+    def render_mask(self, camera: str, height: int | None = None, width: int | None = None) -> np.ndarray:
+        """Returns `(H, W) uint8`: 0 for the background, else the class in `mask_classes`, counted from 1."""
+        geoms = self._renderer(camera, height, width).geom_ids(self._data, self._camera(camera))
+        return self._class_of_geom[geoms]
+
+    # Privately
+
+    def _tick(self) -> None:
+        """One control step: actuators, physics, the success condition."""
+        now = self.time
+        for arm, goal in self._goals.items():
+            self._motions[arm].tick(goal.T_base_tool, self._due[arm] - now)
+            self._fingers[arm].tick(min(1.0, max(0.0, goal.gripper)))
+        mujoco.mj_step(self._model, self._data, PHYSICS_STEPS_PER_CONTROL)
+        self._held_ticks = self._held_ticks + 1 if self.task.holds(self) else 0
+        self._succeeded |= self._held_ticks * CONTROL_STEP_S >= HOLD_S
+
+    def _place(self, name: str, position: np.ndarray, yaw: float) -> None:
+        joint = self._cube_joints[name]
+        start, speed = joint.qposadr[0], joint.dofadr[0]
+        half = float(wrap_angle(yaw)) / 2
+        self._data.qpos[start : start + 7] = [*position, np.cos(half), 0.0, 0.0, np.sin(half)]
+        self._data.qvel[speed : speed + 6] = 0.0
+
+    def _site_pose(self, site: int) -> np.ndarray:
+        return transform(self._data.site_xmat[site].reshape(3, 3), self._data.site_xpos[site])
+
+    def _camera(self, camera: str) -> int:
+        return self._model.camera(f"{_ARM}/wrist" if camera == "wrist" else camera).id
+
+    def _renderer(self, camera: str, height: int | None, width: int | None) -> OffscreenRenderer:
+        if camera not in CAMERAS:
+            raise ConfigurationError(closest(camera, CAMERAS, "camera"))
+        default = OVERVIEW_SIZE if camera == "overview" else self.image_size
+        key = (height or default[0], width or default[1], camera == "overview")
+        if key not in self._renderers:
+            self._renderers[key] = OffscreenRenderer(self._model, *key)
+        return self._renderers[key]
+
+    def _mask_classes(self) -> np.ndarray:
+        """Class of each geom, with a last entry for "no geom" (-1)."""
+        classes = {name: index for index, name in enumerate(self._cube_bodies, start=1)}
+        for arm in self.arms:
+            classes |= {f"{arm}/{finger}": len(self._cube_bodies) + 1 for finger in ("left_finger", "right_finger")}
+        return np.array([classes.get(body, 0) for body in self._body_of_geom] + [0], dtype=np.uint8)

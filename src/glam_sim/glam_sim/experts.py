@@ -1,0 +1,94 @@
+"""Scripted experts: people-like demonstrations from the privileged state.
+
+The task says where the tool should go next; this module adds how a person would go there: at a speed of their own,
+not quite straight, not quite to the point. Commands are small steps from the measured pose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from glam_core.errors import ConfigurationError, closest
+from glam_core.pose import tool_down, wrap_angle, yaw_of
+from glam_core.tool import ToolCommand
+from glam_sim.cell import COMMAND_STEP_S, Cell
+from glam_sim.model import EMBODIMENTS
+from glam_sim.tasks import TASKS
+from glam_sim.tasks.task import View
+
+SPEED_FACTOR = {"gen3": 1.0, "umi": 1.27}
+"""How much faster each embodiment moves than the arm."""
+_SPEED_M_S = 0.20
+_TURN_RAD_S = 0.9
+_APPROACH = 0.6
+"""Share of the remaining way that a step covers close to the goal."""
+_NEAR_M = 0.04
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much people differ, and tremble; all zero is a robot."""
+
+    speed: float = 0.12
+    """Largest change of speed, as a share, for a whole episode."""
+    grasp_m: float = 0.004
+    """Standard deviation of where a cube is grasped, for a whole episode."""
+    tremble: float = 0.12
+    """Standard deviation of a step, as a share of the step, slowly varying."""
+    detour_m: float = 0.02
+    """Size of an occasional detour that is then corrected."""
+    detour_chance: float = 0.3
+    """Chance of a detour in an episode."""
+
+
+class Expert:
+    """Demonstrates one task with one embodiment; `seed` decides its manner."""
+
+    def __init__(self, task: str, embodiment: str, seed: int, noise: Noise = Noise()) -> None:
+        if task not in TASKS:
+            raise ConfigurationError(closest(task, TASKS, "task"))
+        if embodiment not in EMBODIMENTS:
+            raise ConfigurationError(closest(embodiment, EMBODIMENTS, "embodiment"))
+        self._task = TASKS[task]
+        self._noise = noise
+        self._seed = seed
+        self._factor = SPEED_FACTOR[embodiment]
+
+    def reset(self, cell: Cell) -> None:
+        """Begins an episode."""
+        rng = self._rng = np.random.default_rng([self._seed, 1])
+        noise = self._noise
+        self._speed = self._factor * (1.0 + rng.uniform(-noise.speed, noise.speed))
+        self._grasp = rng.normal(size=3).clip(-1.5, 1.5) * noise.grasp_m * [1.0, 1.0, 0.7]
+        self._tremble = np.zeros(4)
+        self._detour_at = rng.integers(3, 12) if rng.uniform() < noise.detour_chance else -1
+        self._detour = rng.normal(size=3) * noise.detour_m * [1.0, 1.0, 0.5]
+        self._phase = "reach"
+        self._steps = 0
+        self._gripper = next(iter(cell.tools.values())).gripper
+
+    def act(self, cell: Cell, now: float) -> dict[str, ToolCommand]:
+        """Decides the next command, at 10 Hz; `now` (s) is the cell's time."""
+        del now  # the expert reacts to the scene alone
+        (arm, tool), *_ = cell.tools.items()
+        position, yaw = tool.T_base_tool[:3, 3], yaw_of(tool.T_base_tool)
+        rate = (tool.gripper - self._gripper) / COMMAND_STEP_S
+        self._gripper = tool.gripper
+        goal = self._task.plan(View(position, yaw, tool.gripper, rate, cell.cubes), self._phase)
+        self._phase = goal.phase
+
+        self._tremble = 0.8 * self._tremble + 0.6 * self._rng.normal(size=4) * self._noise.tremble
+        way = goal.position - position
+        distance = float(np.linalg.norm(way))
+        longest = _SPEED_M_S * self._speed * COMMAND_STEP_S
+        if distance > _NEAR_M and self._detour_at <= self._steps < self._detour_at + 4:
+            way = way + self._detour * min(1.0, distance / 0.1)
+        length = float(np.linalg.norm(way))
+        step = way * min(_APPROACH, longest / max(length, 1e-9))
+        step = step + np.linalg.norm(step) * self._tremble[:3]
+        most = _TURN_RAD_S * self._speed * COMMAND_STEP_S
+        turn = float(np.clip(_APPROACH * wrap_angle(goal.yaw - yaw), -most, most)) * (1.0 + self._tremble[3])
+        self._steps += 1
+        return {arm: ToolCommand(tool_down(position + step, yaw + turn), goal.gripper)}

@@ -1,0 +1,333 @@
+"""The simulated scene as MJCF: Kinova Gen3 or hand-held gripper, parallel fingers, table, cubes, cameras.
+
+The kinematics, masses, inertias and limits of the 7-DoF Gen3 are the numbers that Kinova publishes in its URDF; angles
+that the URDF rounds (3.1416, 1.5708) are exact quarter turns here. All geometry is primitive, which renders several
+times faster than meshes. Only fingers, hand, cubes and table collide; the links of the arm are for the eye.
+
+Frames: the base frame stands on the table (z = 0 is the table top), x points to the work area. The tool frame sits
+between the fingertips, z out of the gripper, y along the closing direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import mujoco
+
+EMBODIMENTS = ("gen3", "umi")
+CAMERAS = ("front", "side", "wrist", "overview")
+
+PHYSICS_STEP_S = 0.0025
+CONTROL_STEP_S = 0.025
+PHYSICS_STEPS_PER_CONTROL = 10
+
+# Table and cubes (m).
+WORK_AREA_CENTRE = (0.45, 0.0)
+WORK_AREA_SIZE = (0.24, 0.40)
+CUBE_SIZE_M = 0.04
+CUBE_MASS_KG = 0.05
+
+# Gripper: each finger slides from 0 (open) to half the opening (closed).
+OPENING_M = 0.085
+FINGER_TRAVEL_M = OPENING_M / 2
+FINGER_HALF_WIDTH_M = 0.011
+FINGER_HALF_THICKNESS_M = 0.004
+FINGERTIP_M = 0.010
+"""How far the fingertips reach beyond the origin of the tool frame."""
+TOOL_OFFSET_M = 0.150
+"""Distance from the arm's flange (end effector frame) to the tool frame."""
+
+JOINTS = tuple(f"joint_{i}" for i in range(1, 8))
+JOINT_LIMITS_RAD: tuple[float | None, ...] = (None, 2.24, None, 2.57, None, 2.09, None)
+"""Symmetric position limits; None marks a continuous joint."""
+JOINT_SPEED_LIMITS_RAD_S = (1.3963, 1.3963, 1.3963, 1.3963, 1.2218, 1.2218, 1.2218)
+JOINT_EFFORT_LIMITS_NM = (39.0, 39.0, 39.0, 39.0, 9.0, 9.0, 9.0)
+
+_FLIP = (0.0, 1.0, 0.0, 0.0)  # half a turn about x, (w, x, y, z)
+_UP = (0.5**0.5, 0.5**0.5, 0.0, 0.0)  # quarter turn about x
+_DOWN = (0.5**0.5, -(0.5**0.5), 0.0, 0.0)  # quarter turn back
+_QUARTER_Z = (0.5**0.5, 0.0, 0.0, 0.5**0.5)  # quarter turn about z
+
+
+@dataclass(frozen=True)
+class CubeModel:
+    """A cube on the table: its name in the scene and its colour (r, g, b in 0..1)."""
+
+    name: str
+    colour: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class _Link:
+    """One moving link of the arm: where its joint sits in the parent, its inertia, and its look."""
+
+    name: str
+    position: tuple[float, float, float]
+    quaternion: tuple[float, float, float, float]
+    mass: float
+    centre: tuple[float, float, float]
+    inertia: tuple[float, float, float, float, float, float]  # xx, yy, zz, xy, xz, yz
+    tip: tuple[float, float, float]  # where the next joint sits, for the capsule that draws the link
+    radius: float
+
+
+_BASE_INERTIA = (0.004622, 0.004495, 0.002079, 9e-06, 6e-05, 9e-06)
+_LINKS = (
+    _Link(
+        "shoulder_link", (0.0, 0.0, 0.15643), _FLIP, 1.3773, (-2.3e-05, -0.010364, -0.07336),
+        (0.00457, 0.004831, 0.001409, 1e-06, 2e-06, 0.000448), (0.0, 0.005375, -0.12838), 0.045,
+    ),
+    _Link(
+        "half_arm_1_link", (0.0, 0.005375, -0.12838), _UP, 1.1636, (-4.4e-05, -0.09958, -0.013278),
+        (0.011088, 0.001072, 0.011255, 5e-06, 0.0, -0.000691), (0.0, -0.21038, -0.006375), 0.044,
+    ),
+    _Link(
+        "half_arm_2_link", (0.0, -0.21038, -0.006375), _DOWN, 1.1636, (-4.4e-05, -0.006641, -0.117892),
+        (0.010932, 0.011127, 0.001043, 0.0, -7e-06, 0.000606), (0.0, 0.006375, -0.21038), 0.043,
+    ),
+    _Link(
+        "forearm_link", (0.0, 0.006375, -0.21038), _UP, 0.9302, (-1.8e-05, -0.075478, -0.015006),
+        (0.008147, 0.000631, 0.008316, -1e-06, 0.0, -0.0005), (0.0, -0.20843, -0.006375), 0.041,
+    ),
+    _Link(
+        "spherical_wrist_1_link", (0.0, -0.20843, -0.006375), _DOWN, 0.6781, (1e-06, -0.009432, -0.063883),
+        (0.001596, 0.001607, 0.000399, 0.0, 0.0, 0.000256), (0.0, 0.00017505, -0.10593), 0.036,
+    ),
+    _Link(
+        "spherical_wrist_2_link", (0.0, 0.00017505, -0.10593), _UP, 0.6781, (1e-06, -0.045483, -0.00965),
+        (0.001641, 0.00041, 0.001641, 0.0, 0.0, -0.000278), (0.0, -0.10593, -0.00017505), 0.036,
+    ),
+    _Link(
+        "bracelet_link", (0.0, -0.10593, -0.00017505), _DOWN, 0.5, (0.000281, 0.011402, -0.029798),
+        (0.000587, 0.000369, 0.000609, 3e-06, 3e-06, -0.000118), (0.0, 0.0, -0.0615), 0.035,
+    ),
+)  # fmt: skip
+_FLANGE_POSITION = (0.0, 0.0, -0.061525)
+
+# Velocity servo gains (N m s / rad) and reflected rotor inertias (kg m^2) of the large and the small actuators.
+_SERVO_GAIN = (250.0, 250.0, 250.0, 250.0, 60.0, 60.0, 60.0)
+_ARMATURE = (0.3, 0.3, 0.3, 0.3, 0.08, 0.08, 0.08)
+
+_ARM_LIGHT = (0.80, 0.81, 0.83)
+_ARM_DARK = (0.24, 0.25, 0.28)
+_FINGER = (0.13, 0.13, 0.15)
+_PALM = {"gen3": (0.10, 0.10, 0.12), "umi": (0.93, 0.93, 0.90)}
+_UMI_ACCENT = (0.95, 0.50, 0.10)
+_TABLE = (0.72, 0.66, 0.57)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.9g}" for value in values)
+
+
+def _rgba(colour: Sequence[float]) -> str:
+    return _numbers((*colour, 1.0))
+
+
+def _geom(kind: str, size: Sequence[float], position: Sequence[float], colour: Sequence[float], extra: str = "") -> str:
+    """A geom without mass; `extra` adds attributes such as a name or a class."""
+    return f'<geom type="{kind}" size="{_numbers(size)}" pos="{_numbers(position)}" rgba="{_rgba(colour)}" {extra}/>'
+
+
+def _capsule(start: Sequence[float], end: Sequence[float], radius: float, colour: Sequence[float]) -> str:
+    """A visual capsule between two points."""
+    return (
+        f'<geom class="visual" type="capsule" size="{radius:.9g}" fromto="{_numbers((*start, *end))}" '
+        f'rgba="{_rgba(colour)}"/>'
+    )
+
+
+def _inertial(mass: float, centre: Sequence[float], inertia: Sequence[float]) -> str:
+    return f'<inertial mass="{mass}" pos="{_numbers(centre)}" fullinertia="{_numbers(inertia)}"/>'
+
+
+def _finger(prefix: str, name: str, side: float) -> str:
+    """One finger, in the tool frame; `side` is +1 or -1 along y. The joint moves it towards the middle."""
+    half = (FINGER_HALF_WIDTH_M, FINGER_HALF_THICKNESS_M, 0.0225)
+    centre = side * (FINGER_TRAVEL_M + FINGER_HALF_THICKNESS_M)
+    return f"""
+<body name="{prefix}{name}" pos="0 {centre:.9g} 0" gravcomp="1">
+  <inertial mass="0.06" pos="0 0 -0.03" diaginertia="4e-5 4e-5 1e-5"/>
+  <joint name="{prefix}{name}" type="slide" axis="0 {-side:g} 0" range="0 {FINGER_TRAVEL_M:.9g}" class="finger"/>
+  {_geom("box", half, (0, 0, FINGERTIP_M - half[2]), _FINGER, f'name="{prefix}{name}_pad" class="pad"')}
+  {_geom("box", (0.009, 0.006, 0.018), (0, side * 0.003, -0.053), _FINGER, f'name="{prefix}{name}_link" class="solid"')}
+</body>"""
+
+
+def _hand(prefix: str, embodiment: str) -> str:
+    """Palm, fingers, wrist camera and tool site, in the tool frame."""
+    palm = _PALM[embodiment]
+    if embodiment == "gen3":
+        body = _geom("cylinder", (0.036, 0.03), (0, 0, -0.118), palm, f'name="{prefix}palm" class="solid"') + _geom(
+            "box", (0.024, 0.05, 0.018), (0, 0, -0.082), palm, f'name="{prefix}knuckles" class="solid"'
+        )
+        camera_body = ""
+    else:
+        body = (
+            _geom("box", (0.026, 0.056, 0.022), (0, 0, -0.088), palm, f'name="{prefix}palm" class="solid"')
+            + _capsule((0, 0, -0.11), (-0.015, 0, -0.215), 0.019, _UMI_ACCENT)
+            + _geom("box", (0.003, 0.045, 0.012), (0.028, 0, -0.088), _UMI_ACCENT, 'class="visual"')
+        )
+        camera_body = _geom("box", (0.012, 0.03, 0.022), (0.062, 0, -0.142), (0.2, 0.2, 0.22), 'class="visual"')
+    return f"""
+<body name="{prefix}hand" gravcomp="1">
+  <inertial mass="0.60" pos="0 0 -0.10" diaginertia="9e-4 9e-4 6e-4"/>
+  {body}{camera_body}
+  <site name="{prefix}tool" size="0.002" rgba="0 0 0 0"/>
+  <camera name="{prefix}wrist" pos="0.075 0 -0.125" xyaxes="0 1 0 -0.86 0 -0.51" fovy="62"/>
+  {_finger(prefix, "left_finger", 1.0)}{_finger(prefix, "right_finger", -1.0)}
+</body>"""
+
+
+def _arm_chain(prefix: str, index: int) -> str:
+    """Links from `index` on, nested; the last one carries the flange with the hand."""
+    link = _LINKS[index]
+    limit = JOINT_LIMITS_RAD[index]
+    joint_range = "" if limit is None else f'range="{-limit} {limit}"'
+    last = index == len(_LINKS) - 1
+    looks = _capsule((0, 0, 0), link.tip, link.radius, _ARM_LIGHT)
+    looks += _geom("cylinder", (link.radius + 0.003, link.radius * 0.55), (0, 0, 0), _ARM_DARK, 'class="visual"')
+    if last:  # the vision module sits on the side that the flange's y axis points to
+        looks += _geom("box", (0.033, 0.016, 0.024), (0, -0.045, -0.033), _ARM_LIGHT, 'class="visual"')
+        quarter_turn = f'quat="{_numbers(_QUARTER_Z)}"'
+        child = f"""
+<body name="{prefix}flange" pos="{_numbers(_FLANGE_POSITION)}" quat="{_numbers(_FLIP)}" gravcomp="1">
+  <site name="{prefix}flange" size="0.002" rgba="0 0 0 0"/>
+  <body name="{prefix}mount" pos="0 0 {TOOL_OFFSET_M}" {quarter_turn} gravcomp="1">{_hand(prefix, "gen3")}</body>
+</body>"""
+    else:
+        child = _arm_chain(prefix, index + 1)
+    return f"""
+<body name="{prefix}{link.name}" pos="{_numbers(link.position)}" quat="{_numbers(link.quaternion)}" gravcomp="1">
+  {_inertial(link.mass, link.centre, link.inertia)}
+  <joint name="{prefix}{JOINTS[index]}" axis="0 0 1" {joint_range} armature="{_ARMATURE[index]}" damping="0.5"/>
+  {looks}{child}
+</body>"""
+
+
+def _gen3(prefix: str) -> str:
+    return f"""
+<body name="{prefix}base_link" gravcomp="1">
+  {_inertial(1.697, (-0.000648, -0.000166, 0.084487), _BASE_INERTIA)}
+  {_geom("cylinder", (0.062, 0.012), (0, 0, 0.012), _ARM_DARK, 'class="visual"')}
+  {_geom("cylinder", (0.047, 0.07), (0, 0, 0.07), _ARM_LIGHT, 'class="visual"')}
+  {_arm_chain(prefix, 0)}
+</body>"""
+
+
+def _umi(prefix: str) -> str:
+    """A gripper that floats: its joints are the position and yaw of the tool in the base frame."""
+    joints = "".join(
+        f'<joint name="{prefix}hand_{axis}" type="slide" axis="{vector}" armature="0.2"/>'
+        for axis, vector in (("x", "1 0 0"), ("y", "0 1 0"), ("z", "0 0 1"))
+    )
+    return f"""
+<body name="{prefix}carriage" gravcomp="1">
+  {joints}<joint name="{prefix}hand_yaw" axis="0 0 1" armature="0.01"/>
+  <inertial mass="0.2" pos="0 0 0.1" diaginertia="1e-3 1e-3 1e-3"/>
+  <body name="{prefix}mount" quat="{_numbers(_FLIP)}" gravcomp="1">{_hand(prefix, "umi")}</body>
+</body>"""
+
+
+def _actuators(prefix: str, embodiment: str) -> str:
+    if embodiment == "gen3":
+        motion = "".join(
+            f'<velocity name="{prefix}{joint}" joint="{prefix}{joint}" kv="{gain}" forcerange="{-effort} {effort}"/>'
+            for joint, gain, effort in zip(JOINTS, _SERVO_GAIN, JOINT_EFFORT_LIMITS_NM, strict=True)
+        )
+    else:
+        motion = "".join(
+            f'<position name="{prefix}hand_{axis}" joint="{prefix}hand_{axis}" kp="{gain}" dampratio="1"/>'
+            for axis, gain in (("x", 700), ("y", 700), ("z", 700), ("yaw", 7))
+        )
+    fingers = "".join(
+        f'<position name="{prefix}{finger}" joint="{prefix}{finger}" kp="1500" kv="30" forcerange="-12 12"/>'
+        for finger in ("left_finger", "right_finger")
+    )
+    return motion + fingers
+
+
+def _cube(cube: CubeModel) -> str:
+    half = CUBE_SIZE_M / 2
+    return f"""
+<body name="{cube.name}" pos="0.45 0 {half}">
+  <freejoint name="{cube.name}"/>
+  <geom name="{cube.name}" class="cube" type="box" size="{half} {half} {half}" mass="{CUBE_MASS_KG}"
+    rgba="{_rgba(cube.colour)}"/>
+</body>"""
+
+
+_DEFAULTS = """
+<default>
+  <geom mass="0" solref="0.006 1" solimp="0.95 0.99 0.001"/>
+  <default class="visual"><geom contype="0" conaffinity="0"/></default>
+  <default class="solid"><geom contype="2" conaffinity="1" friction="0.6 0.005 0.0001"/></default>
+  <default class="pad"><geom contype="2" conaffinity="1" condim="4" friction="1.6 0.03 0.0001" priority="1"/></default>
+  <default class="cube"><geom contype="1" conaffinity="3" friction="0.9 0.01 0.0001"/></default>
+  <default class="finger"><joint damping="8" armature="0.05"/></default>
+</default>"""
+
+_LOOKS = """
+<asset>
+  <texture name="sky" type="skybox" builtin="gradient" rgb1="0.86 0.89 0.93" rgb2="0.55 0.60 0.68"
+    width="32" height="192"/>
+</asset>"""
+
+
+def scene_xml(embodiment: str, cubes: Sequence[CubeModel], prefix: str = "arm/") -> str:
+    """Builds the scene: one embodiment, the table, the cubes, and the cameras of `CAMERAS`.
+
+    Args:
+        embodiment: one of `EMBODIMENTS`.
+        cubes: the cubes on the table, in the order of the task.
+        prefix: put before every name that belongs to the arm, so that a scene can hold several.
+    """
+    body = _gen3(prefix) if embodiment == "gen3" else _umi(prefix)
+    return f"""
+<mujoco model="glam {embodiment}">
+  <compiler angle="radian" autolimits="true" inertiafromgeom="auto"/>
+  <option timestep="{PHYSICS_STEP_S}" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
+  <size memory="4M"/>
+  <visual>
+    <headlight ambient="0.42 0.42 0.42" diffuse="0.35 0.35 0.35" specular="0.05 0.05 0.05"/>
+    <quality shadowsize="2048" offsamples="0" numslices="16" numstacks="10"/>
+    <map znear="0.02" zfar="6"/>
+    <global offwidth="1280" offheight="960"/>
+  </visual>
+  <statistic center="0.4 0 0.2" extent="1"/>
+  {_DEFAULTS}{_LOOKS}
+  <worldbody>
+    <light name="key" directional="true" pos="0.9 -0.7 1.8" dir="-0.35 0.45 -1" diffuse="0.5 0.5 0.5"
+      specular="0.1 0.1 0.1" castshadow="true"/>
+    <geom name="table" type="box" size="0.55 0.6 0.02" pos="0.35 0 -0.02" rgba="{_rgba(_TABLE)}"
+      contype="1" conaffinity="3" friction="0.9 0.01 0.0001"/>
+    <geom class="visual" type="box" size="0.05 0.05 0.33" pos="-0.1 -0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
+    <geom class="visual" type="box" size="0.05 0.05 0.33" pos="0.8 0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
+    <geom class="visual" type="box" size="0.05 0.05 0.33" pos="-0.1 0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
+    <geom class="visual" type="box" size="0.05 0.05 0.33" pos="0.8 -0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
+    <geom class="visual" type="plane" size="4 4 1" pos="0 0 -0.7" rgba="0.50 0.52 0.55 1"/>
+    <camera name="front" pos="0.98 0 0.60" xyaxes="0 1 0 -0.72 0 0.69" fovy="36"/>
+    <camera name="side" pos="0.52 -0.62 0.60" xyaxes="0.99 0.11 0 -0.08 0.7 0.71" fovy="36"/>
+    <camera name="overview" pos="1.35 -0.95 0.85" xyaxes="0.62 0.78 0 -0.38 0.30 0.87" fovy="40"/>
+    {body}
+    {"".join(_cube(cube) for cube in cubes)}
+  </worldbody>
+  <equality>
+    <joint joint1="{prefix}right_finger" joint2="{prefix}left_finger" polycoef="0 1 0 0 0" solref="0.005 1"/>
+  </equality>
+  <actuator>{_actuators(prefix, embodiment)}</actuator>
+</mujoco>"""
+
+
+def scene_model(embodiment: str, cubes: Sequence[CubeModel]) -> mujoco.MjModel:
+    """Compiles the scene of `scene_xml`."""
+    return mujoco.MjModel.from_xml_string(scene_xml(embodiment, cubes))
+
+
+def arm_model() -> mujoco.MjModel:
+    """Compiles the Gen3 and its gripper alone, for kinematics: joints `joint_1` .. `joint_7`, sites `flange`, `tool`."""
+    return mujoco.MjModel.from_xml_string(
+        f'<mujoco model="gen3"><compiler angle="radian" autolimits="true"/>{_DEFAULTS}'
+        f"<worldbody>{_gen3('')}</worldbody></mujoco>"
+    )

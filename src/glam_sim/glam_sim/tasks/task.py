@@ -1,0 +1,144 @@
+"""What a task is, and the moves that the tasks' experts are made of.
+
+An expert is a function of what it sees now and of one word of memory, the phase. Its goals move with the scene, so a
+slip or a push needs no special case: the expert simply reaches again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glam_core.errors import ConfigurationError
+from glam_sim.model import CUBE_SIZE_M, WORK_AREA_CENTRE, WORK_AREA_SIZE, CubeModel
+
+if TYPE_CHECKING:
+    from glam_sim.cell import Cell
+
+HOVER_M = 0.10
+"""How far above a cube, or above a place for one, the tool travels."""
+_FUNNEL_SLOPE = 4.0
+_FUNNEL_RADIUS_M = 0.006
+_YAW_AS_DISTANCE_M = 0.05
+_AT_CUBE_M = 0.007
+_AT_CUBE_RAD = 0.12
+_LOST_M = 0.03
+_STOPPED_1_S = 0.35
+_EMPTY_GRIPPER = 0.75
+
+
+@dataclass(frozen=True)
+class CubeState:
+    """Where a cube is: position (3,) m of its centre, yaw (rad), both in the base frame."""
+
+    position: np.ndarray
+    yaw: float
+
+
+@dataclass(frozen=True)
+class View:
+    """What an expert sees.
+
+    Attributes:
+        position: (3,) m, the tool in the base frame.
+        yaw: rad, of the tool.
+        gripper: 0 open to 1 closed.
+        gripper_rate: change of the gripper, 1/s, over the last decision step.
+        cubes: by name.
+    """
+
+    position: np.ndarray
+    yaw: float
+    gripper: float
+    gripper_rate: float
+    cubes: Mapping[str, CubeState]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where an expert wants the tool: position (3,) m, yaw (rad), gripper 0..1; and the phase it is in."""
+
+    position: np.ndarray
+    yaw: float
+    gripper: float
+    phase: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Attributes:
+        name: as in `TASKS`.
+        cubes: in the order of masks and scene vector.
+        horizon: decision steps (10 Hz) after which an attempt has failed.
+        place: draws the cubes' (x, y, yaw) in m and rad, one row per cube.
+        holds: whether the condition for success holds right now; it must do so for `HOLD_S` in a row.
+        plan: the expert: what it sees and its phase ("reach" at first) to its goal.
+    """
+
+    name: str
+    cubes: tuple[CubeModel, ...]
+    horizon: int
+    place: Callable[[np.random.Generator], np.ndarray]
+    holds: Callable[[Cell], bool]
+    plan: Callable[[View, str], Goal]
+
+
+def scatter(rng: np.random.Generator, count: int, distance_m: float) -> np.ndarray:
+    """Draws (count, 3) x, y, yaw of cubes anywhere in the work area, at least `distance_m` apart."""
+    centre, size = np.array(WORK_AREA_CENTRE), np.array(WORK_AREA_SIZE)
+    for _ in range(1000):
+        positions = centre + (rng.uniform(size=(count, 2)) - 0.5) * size
+        gaps = [np.linalg.norm(positions[i] - positions[j]) for i in range(count) for j in range(i)]
+        if min(gaps, default=math.inf) >= distance_m:
+            return np.column_stack([positions, rng.uniform(-math.pi, math.pi, size=count)])
+    raise ConfigurationError(
+        f"no room for {count} cubes {distance_m} m apart on {size.tolist()} m; use fewer or closer"
+    )
+
+
+def nearest_quarter(yaw: float, reference: float) -> float:
+    """The angle nearest to `reference` that differs from `yaw` by quarter turns (rad)."""
+    quarter = math.pi / 2
+    return yaw + quarter * round((reference - yaw) / quarter)
+
+
+def pick(view: View, cube: CubeState, phase: str) -> Goal | None:
+    """Reaches for a cube and closes the fingers on it; None once it is in hand (phase "carry")."""
+    offset = cube.position - view.position
+    distance = float(np.linalg.norm(offset))
+    yaw = nearest_quarter(cube.yaw, view.yaw)
+    if phase == "carry" and distance < _LOST_M:
+        return None
+    if phase == "grasp" and distance < _LOST_M:
+        stopped = view.gripper > 0.3 and abs(view.gripper_rate) < _STOPPED_1_S
+        if not stopped:
+            return Goal(view.position + 0.5 * offset, yaw, 1.0, "grasp")
+        if view.gripper < _EMPTY_GRIPPER:
+            return None
+    elif distance < _AT_CUBE_M and abs(yaw - view.yaw) < _AT_CUBE_RAD and view.gripper < 0.2:
+        return Goal(cube.position, yaw, 1.0, "grasp")
+    return Goal(above(view, cube.position, yaw, HOVER_M), yaw, 0.0, "reach")
+
+
+def above(view: View, place: np.ndarray, yaw: float, hover_m: float) -> np.ndarray:
+    """A goal that leads to `place` from above: high while the tool is off to the side, down as it comes in line.
+
+    While the tool is too low for where it is, the goal leads straight up.
+    """
+    side = place[:2] - view.position[:2]
+    off = float(np.linalg.norm(side)) + _YAW_AS_DISTANCE_M * abs(yaw - view.yaw)
+    height = place[2] + min(hover_m, _FUNNEL_SLOPE * max(0.0, off - _FUNNEL_RADIUS_M))
+    low = height - view.position[2]
+    share = min(1.0, max(0.0, 1.4 - low / 0.04))
+    return np.array([*(view.position[:2] + share * side), height])
+
+
+def table_height(cube: CubeState) -> float:
+    """Height (m) of a cube's underside over the table."""
+    return float(cube.position[2]) - CUBE_SIZE_M / 2
