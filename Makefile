@@ -34,8 +34,8 @@ ENVIRONMENT := source scripts/env.sh
 REQUIREMENTS := requirements/constraints.txt
 
 MESSAGE_FILES := $(wildcard src/glam_msgs/* src/glam_msgs/*/* underlay/*/* underlay/*/msg/* cmake/*)
-PACKAGE_FILES := $(wildcard src/*/setup.py src/*/setup.cfg src/*/package.xml launch launch/* models models/* models/*/*) \
-	$(wildcard config config/* config/*/*) scripts/build.sh
+PACKAGE_FILES := $(wildcard src/*/setup.py src/*/setup.cfg src/*/package.xml launch/*.py models/* models/*/*) \
+	$(wildcard config/* config/*/*) scripts/build.sh
 
 .PHONY: help
 help:  ## print this
@@ -70,11 +70,11 @@ format: setup  ## ruff format, with the fixes that are safe
 
 .PHONY: setup
 setup: ## everything: robot, training, development
-	@$(MAKE) --no-print-directory --jobs=2 $(DONE)/packages $(DONE)/development
+	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages $(DONE)/development
 
 .PHONY: setup-robot
 setup-robot:  ## what runs beside the arm and in the demonstration; no torch
-	@$(MAKE) --no-print-directory --jobs=2 $(DONE)/packages
+	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages
 
 .PHONY: build
 build: setup-robot  ## colcon build of the messages and packages into .venv
