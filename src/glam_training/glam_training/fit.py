@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from glam_core.errors import DataError
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from glam_core.errors import DataError
 from glam_training.run import Run
 
 Batch = Any
 Draw = Callable[[torch.Generator], Batch]
-"""Makes one batch on the training device; all its randomness comes from the generator, so step n sees the same batch after a resume."""
+"""Makes one batch on the training device; all its randomness comes from the generator."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,15 @@ def make_fabric(device: DeviceConfig, precision: str | None = None) -> Fabric:
 
 
 def fit(
-    objective: nn.Module, draw: Draw, config: OptimConfig, *, run: Run, fabric: Fabric, phase: str, seed: int, log_every: int = 50
+    objective: nn.Module,
+    draw: Draw,
+    config: OptimConfig,
+    *,
+    run: Run,
+    fabric: Fabric,
+    phase: str,
+    seed: int,
+    log_every: int = 50,
 ) -> nn.Module:
     """Minimise `objective(batch, progress) -> (loss, terms)` and return the module with EMA weights.
 
@@ -91,11 +99,21 @@ def fit(
         run.rewind(start, f"{phase}/")
     model.train()
     last_save = time.monotonic()
-    bar = tqdm(range(start, config.steps), initial=start, total=config.steps, desc=phase, disable=fabric.global_rank != 0, mininterval=2.0)
+    bar = tqdm(
+        range(start, config.steps),
+        initial=start,
+        total=config.steps,
+        desc=phase,
+        disable=fabric.global_rank != 0,
+        mininterval=2.0,
+    )
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
-        generator = torch.Generator().manual_seed(hash((seed, step, fabric.global_rank)) % 2**63)
+        # Every step has a seed of its own, for batches, posterior samples and dropout: a resumed run repeats an uninterrupted one.
+        step_seed = hash((seed, step, fabric.global_rank)) % 2**63
+        torch.manual_seed(step_seed)
+        generator = torch.Generator().manual_seed(step_seed)
         loss, terms = model(draw(generator), step / config.steps)
         fabric.backward(loss)
         norm = fabric.clip_gradients(model, optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False)
@@ -111,7 +129,12 @@ def fit(
             bar.set_postfix({name.split("/")[-1]: f"{value:.3g}" for name, value in row.items()}, refresh=False)
         if (done == config.steps or time.monotonic() - last_save > 60.0) and fabric.global_rank == 0:
             last_save = time.monotonic()
-            state = {"model": objective.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(), "step": done}
+            state = {
+                "model": objective.state_dict(),
+                "ema": ema.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": done,
+            }
             run.save(state, done, phase)
     return ema.module.eval()
 
@@ -132,4 +155,6 @@ def _schedule(step: int, config: OptimConfig) -> float:
 def _require_finite(row: dict[str, float], phase: str, step: int) -> None:
     bad = [name for name, value in row.items() if not math.isfinite(value) and not name.endswith("gradient_norm")]
     if bad:
-        raise DataError(f"{phase}: {', '.join(bad)} became non-finite at step {step}; lower the learning rate or check the data for outliers")
+        raise DataError(
+            f"{phase}: {', '.join(bad)} became non-finite at step {step}; lower the learning rate or check the data for outliers"
+        )

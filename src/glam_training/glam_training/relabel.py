@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from glam_core.errors import DataError
 from torch import Tensor
 
+from glam_core.errors import DataError
 from glam_training.data.sampler import transitions
 from glam_training.data.store import Store
 from glam_training.slots import Slots, Source, compute_slots
@@ -76,7 +76,9 @@ def load_slots(run: Path, trained: TrainedGlam) -> list[Slots]:
         source = Source(Store.open(path), episodes)
         expected = trained.record["fingerprints"].get(str(path))
         if expected != source.store.fingerprint:
-            raise DataError(f"{path} is not the store that {run} was trained on; its content has changed since, train stage 1 again")
+            raise DataError(
+                f"{path} is not the store that {run} was trained on; its content has changed since, train stage 1 again"
+            )
         slots.append(compute_slots(source, trained.perception, trained.contract.keys, run / "slots", labelled=i == 0))
     return slots
 
@@ -86,4 +88,6 @@ def main(config: RelabelConfig) -> None:
     result = relabel(config.run)
     frames = sum(len(z) for z in result.latents)
     used = int((result.std > 0.1 * result.std.max()).sum())
-    print(f"{frames} frames relabelled in {config.run / LATENT_FILE}; {used} of {len(result.std)} latent dimensions are in use")
+    print(
+        f"{frames} frames relabelled in {config.run / LATENT_FILE}; {used} of {len(result.std)} latent dimensions are in use"
+    )

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from glam_core.errors import ConfigurationError, DataError
 from torch.utils.tensorboard import SummaryWriter
 
+from glam_core.errors import ConfigurationError, DataError
 from glam_training.config import differences, plain
 from glam_training.provenance import command_line, git_commit, package_versions
 

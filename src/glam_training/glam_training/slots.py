@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from glam_core.errors import DataError
 from torch import Tensor
 from tqdm import tqdm
 
+from glam_core.errors import DataError
 from glam_training.data.store import Store
 from glam_training.models.perception import ImagePerception, ScenePerception
 
@@ -65,11 +65,15 @@ def observation_keys(store: Store, observations: str, cameras: tuple[str, ...]) 
     """Keys of a store that a perception reads: the images of `cameras` (all when empty) or the scene vector."""
     if observations == "scene":
         if store.info.scene_spec is None:
-            raise DataError(f"{store.path} has no scene vectors; train from images or record demonstrations with a scene")
+            raise DataError(
+                f"{store.path} has no scene vectors; train from images or record demonstrations with a scene"
+            )
         return ["scene"]
     names = [image.name for image in store.info.obs_spec.images]
     if not names:
-        raise DataError(f"{store.path} has no images; record demonstrations with --cameras or train with --observations scene")
+        raise DataError(
+            f"{store.path} has no images; record demonstrations with --cameras or train with --observations scene"
+        )
     return [f"images/{store.info.obs_spec.image(camera).name}" for camera in cameras or names]
 
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from glam_core.errors import ConfigurationError, DataError
 from torch import Tensor, nn
 
+from glam_core.errors import ConfigurationError, DataError
 from glam_training.data.sampler import transitions
 from glam_training.data.store import Store
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
@@ -90,7 +90,9 @@ class Contract:
         try:
             return cls(**json.loads((folder / CONTRACT_FILE).read_text()))
         except FileNotFoundError:
-            raise DataError(f"{folder} holds no trained model ({CONTRACT_FILE} is missing); train it, or resume its training") from None
+            raise DataError(
+                f"{folder} holds no trained model ({CONTRACT_FILE} is missing); train it, or resume its training"
+            ) from None
 
     @property
     def action_size(self) -> int:
@@ -195,7 +197,9 @@ def train_segmenter(
     data = []
     for source in sources:
         names = [key.split("/")[1] for key in contract.keys]
-        arrays = source.store.load([f"{kind}/{name}" for kind in ("images", "masks") for name in names], source.episodes)
+        arrays = source.store.load(
+            [f"{kind}/{name}" for kind in ("images", "masks") for name in names], source.episodes
+        )
         data.append([(torch.from_numpy(arrays[f"images/{n}"]), torch.from_numpy(arrays[f"masks/{n}"])) for n in names])
     share = max(1, config.segmenter.batch_size // len(sources))
 
@@ -208,7 +212,15 @@ def train_segmenter(
             batch.append((_photometric(to_network_range(images), generator).to(fabric.device), masks.to(fabric.device)))
         return batch
 
-    objective = fit(SegmenterObjective(perception), draw, config.segmenter, run=run, fabric=fabric, phase="segmenter", seed=config.seed)
+    objective = fit(
+        SegmenterObjective(perception),
+        draw,
+        config.segmenter,
+        run=run,
+        fabric=fabric,
+        phase="segmenter",
+        seed=config.seed,
+    )
     assert isinstance(objective, SegmenterObjective)
     return objective.perception.cpu()
 
@@ -235,7 +247,11 @@ class SegmenterObjective(nn.Module):
 
 
 def train_latent_actions(
-    perception: ImagePerception | ScenePerception, slots: list[Slots], contract: Contract, config: GlamTrainConfig, run: Run
+    perception: ImagePerception | ScenePerception,
+    slots: list[Slots],
+    contract: Contract,
+    config: GlamTrainConfig,
+    run: Run,
 ) -> Glam:
     """Train the coupled models on perceived slots; the first source is the target."""
     fabric = make_fabric(config.device)
@@ -276,7 +292,9 @@ def train_latent_actions(
         rows = pairs[choice][random_rows(len(pairs[choice]), size, generator)]
         return batch._replace(**labels), take(slots[choice], rows, generator)
 
-    objective = fit(GlamObjective(glam, config.model), draw, config.optim, run=run, fabric=fabric, phase="glam", seed=config.seed)
+    objective = fit(
+        GlamObjective(glam, config.model), draw, config.optim, run=run, fabric=fabric, phase="glam", seed=config.seed
+    )
     assert isinstance(objective, GlamObjective)
     glam = objective.glam.cpu()
     return refit_decoder(glam, target, pairs[0], chunks, config, run)
@@ -290,7 +308,9 @@ class GlamObjective(nn.Module):
         self.glam = glam
         self.config = config
 
-    def forward(self, batch: tuple[Transitions, Transitions | None], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, batch: tuple[Transitions, Transitions | None], progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of one batch of target and auxiliary transitions."""
         rise = min(1.0, progress / self.config.alignment_warmup) if self.config.alignment_warmup > 0 else 1.0
         return glam_loss(self.glam, *batch, self.config, rise * self.config.alignment_weight)
@@ -313,7 +333,9 @@ def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, conf
         noisy = z[index] + scale * torch.randn(len(index), z.shape[1], generator=generator)
         return tuple(x.to(fabric.device) for x in (state[index], noisy, action[index]))
 
-    objective = fit(DecoderObjective(glam), draw, config.refit, run=run, fabric=fabric, phase="decoder", seed=config.seed)
+    objective = fit(
+        DecoderObjective(glam), draw, config.refit, run=run, fabric=fabric, phase="decoder", seed=config.seed
+    )
     assert isinstance(objective, DecoderObjective)
     glam.decoder.load_state_dict(objective.decoder.state_dict())
     return glam
@@ -361,14 +383,20 @@ def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainCon
     for source in [target, *auxiliary]:
         info = source.store.info
         if info.task != target.store.info.task:
-            raise ConfigurationError(f"{source.store.path} holds task '{info.task}', the target store '{target.store.info.task}'")
+            raise ConfigurationError(
+                f"{source.store.path} holds task '{info.task}', the target store '{target.store.info.task}'"
+            )
         columns = info.columns()
         for key in keys:
             expected = target.store.info.columns()[key]
             if columns.get(key) != expected:
-                raise ConfigurationError(f"{source.store.path}: {key} is {columns.get(key, 'missing')}, the target store has {expected}; all sources need the same")
+                raise ConfigurationError(
+                    f"{source.store.path}: {key} is {columns.get(key, 'missing')}, the target store has {expected}; all sources need the same"
+                )
         if config.observations == "images" and not info.mask_classes:
-            raise ConfigurationError(f"{source.store.path} has no object masks, which stage 1 learns from; record it with --masks")
+            raise ConfigurationError(
+                f"{source.store.path} has no object masks, which stage 1 learns from; record it with --masks"
+            )
     if config.model.step < 1:
         raise ConfigurationError(f"model.step must be at least 1, got {config.model.step}")
     counts = [np.diff(s.episode_ends, prepend=0) for s in [target, *auxiliary]]

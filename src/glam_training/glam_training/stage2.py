@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from glam_core.errors import ConfigurationError
 from torch import Tensor, nn
 
+from glam_core.errors import ConfigurationError
 from glam_training.data.sampler import PolicyWindows, policy_windows
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import Standardizer
@@ -116,7 +116,12 @@ class PolicyObjective(nn.Module):
 
 
 def _train_head(
-    config: PolicyTrainConfig, trained: TrainedGlam, slots: list[Slots], labels: list[Tensor], output: Standardizer | None, run: Run
+    config: PolicyTrainConfig,
+    trained: TrainedGlam,
+    slots: list[Slots],
+    labels: list[Tensor],
+    output: Standardizer | None,
+    run: Run,
 ) -> PolicyModule:
     """Train feature net and head on `labels`, per source (N, A) standardised targets by frame."""
     if not 0.0 < config.target_share <= 1.0:
@@ -132,14 +137,22 @@ def _train_head(
     shares = _shares(config.optim.batch_size, config.target_share, [len(w) for w in windows])
 
     def draw(generator: torch.Generator) -> tuple[Tensor, ...]:
-        parts = [_window_batch(s, z, w, n, generator) for s, z, w, n in zip(slots, labels, windows, shares, strict=True) if n]
+        parts = [
+            _window_batch(s, z, w, n, generator) for s, z, w, n in zip(slots, labels, windows, shares, strict=True) if n
+        ]
         moments, patches, chunk, mask = (torch.cat(x) for x in zip(*parts, strict=True))
         moments = moments + jitter * torch.randn(moments.shape, generator=generator)
         noise = torch.randn(chunk.shape, generator=generator)
         return tuple(x.to(fabric.device) for x in (moments, patches, chunk, mask, noise))
 
     objective = fit(
-        PolicyObjective(policy.features, policy.mip), draw, config.optim, run=run, fabric=fabric, phase="policy", seed=config.seed
+        PolicyObjective(policy.features, policy.mip),
+        draw,
+        config.optim,
+        run=run,
+        fabric=fabric,
+        phase="policy",
+        seed=config.seed,
     )
     assert isinstance(objective, PolicyObjective)
     policy.features.load_state_dict(objective.features.state_dict())

@@ -27,10 +27,11 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import zarr
+from zarr.codecs import BloscCodec
+
 from glam_core.errors import DataError, closest
 from glam_core.schema import Schema
 from glam_core.spec import ActionSpec, ObsSpec, VectorSpec
-from zarr.codecs import BloscCodec
 
 SCHEMA_VERSION = 1
 CHUNK_FRAMES = 64

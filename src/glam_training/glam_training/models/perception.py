@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glam_training.models.blocks import Standardizer
+
 MOMENTS_PER_SLOT = 6  # u, v, log mass, var u, var v, cov uv
 _MASS_FLOOR = 2.0  # pixels of the mask grid; below it a slot drifts to the image centre instead of jumping
 

@@ -1,0 +1,157 @@
+"""The networks and losses: their equations, what their gradients reach, and what perception sees."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from glam_training.models.glam import Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
+from glam_training.models.mip import T_STAR, Mip, MipConfig, mip_loss
+from glam_training.models.perception import FeatureNet, ImagePerception, PerceptionConfig, glimpses, mask_moments
+from torch import Tensor, nn
+
+MOMENTS, STATE, ACTION, BATCH = 12, 10, 5, 32
+
+
+def make_glam(config: GlamConfig, glimpse_count: int = 0) -> Glam:
+    torch.manual_seed(0)
+    return Glam(FeatureNet(MOMENTS, glimpse_count, 8), STATE, ACTION, config)
+
+
+def make_transitions(labelled: bool, glimpse_count: int = 0, seed: int = 0) -> Transitions:
+    g = torch.Generator().manual_seed(seed)
+    moments = torch.randn(BATCH, MOMENTS, generator=g)
+    change = torch.randn(BATCH, MOMENTS, generator=g)
+    patches = torch.rand(BATCH, glimpse_count, 3, 8, 8, generator=g) - 0.5
+    state = torch.randn(BATCH, STATE, generator=g) if labelled else None
+    action = change[:, :ACTION].clone() if labelled else None
+    return Transitions((moments, patches), (moments + change, patches), state, action)
+
+
+def grad_norm(module: nn.Module) -> float:
+    return sum(float(p.grad.abs().sum()) for p in module.parameters() if p.grad is not None)
+
+
+def test_kl_against_torch():
+    q = Gaussian(torch.randn(64, 3), torch.randn(64, 3))
+    p = Gaussian(torch.randn(64, 3), torch.randn(64, 3))
+
+    def normal(g: Gaussian) -> torch.distributions.Normal:
+        return torch.distributions.Normal(g.mean, (0.5 * g.log_var).exp())
+
+    expected = torch.distributions.kl_divergence(normal(q), normal(p)).sum(-1).mean()
+    torch.testing.assert_close(kl(q, p), expected)
+    prior = Gaussian(torch.zeros(64, 3), torch.zeros(64, 3))
+    torch.testing.assert_close(kl_to_prior(q), kl(q, prior))
+
+
+@pytest.mark.parametrize(("balance", "idm_moves", "encoder_moves"), [(1.0, True, False), (0.0, False, True), (0.8, True, True)])
+def test_alignment_moves_only_the_side_it_should(balance, idm_moves, encoder_moves):
+    config = GlamConfig(alignment_balance=balance)
+    model = make_glam(config)
+    batch = make_transitions(labelled=True)
+    norms = []
+    for alignment in (0.0, 1.0):
+        model.zero_grad()
+        torch.manual_seed(1)
+        loss, _ = glam_loss(model, batch, None, config, alignment)
+        loss.backward()
+        norms.append([torch.cat([p.grad.flatten().clone() for p in m.parameters()]) for m in (model.idm, model.action_encoder)])
+    assert (not torch.equal(norms[0][0], norms[1][0])) == idm_moves
+    assert (not torch.equal(norms[0][1], norms[1][1])) == encoder_moves
+
+
+def test_auxiliary_transitions_train_idm_and_forward_model_but_no_action_network():
+    config = GlamConfig(action_weight=0.0, cross_weight=0.0)
+    model = make_glam(config, glimpse_count=2)
+    loss, terms = glam_loss(model, make_transitions(True, 2), make_transitions(False, 2, seed=1), config, 0.0)
+    loss.backward()
+    assert grad_norm(model.idm) > 0 and grad_norm(model.forward_model) > 0 and grad_norm(model.features) > 0
+    assert grad_norm(model.decoder) == 0
+    assert all(value.ndim == 0 and torch.isfinite(value) for value in terms.values())
+
+
+def test_stage_one_learns_what_the_action_does():
+    config = GlamConfig(width=64, depth=1)
+    model = make_glam(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    target, auxiliary = make_transitions(True), make_transitions(False, seed=1)
+    history = []
+    for _ in range(150):
+        loss, terms = glam_loss(model, target, auxiliary, config, 0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(terms)
+    assert history[-1]["action_cross"] < 0.3 * history[0]["action_cross"]
+    assert history[-1]["forward_idm"] < 0.5 * history[0]["forward_idm"]
+
+
+class Recorded(nn.Module):
+    """Stands in for the network inside MIP: affine in its input, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.inputs.append(x)
+        return 0.5 * x[:, 2:4] + x[:, 4:5]
+
+
+def test_mip_loss_and_sampler_agree_with_the_equations():
+    mip = Mip(2, 1, MipConfig(chunk_length=2, width=8, depth=1))
+    mip.net = Recorded()
+    o = torch.tensor([[3.0, 4.0]])
+    a = torch.tensor([[[1.0], [2.0]]])
+    e = torch.tensor([[[0.5], [-1.0]]])
+    # pi(o, x, t) = x / 2 + t. First term: (0 + 0 - a)^2 / 0.81, mean of (1, 4). Second: x = a + 0.1 e = (1.05, 1.9),
+    # pi = (1.425, 1.85), error (0.425, -0.15), squares (0.180625, 0.0225) / 0.01.
+    expected = (1.0 + 4.0) / 2 / 0.81 + (0.180625 + 0.0225) / 2 / 0.01
+    loss = mip_loss(mip, o, a, torch.ones(1, 2), e)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    # Only the first step counts when the second is padding.
+    masked = mip_loss(mip, o, a, torch.tensor([[1.0, 0.0]]), e)
+    assert float(masked) == pytest.approx(1.0 / 0.81 + 18.0625, rel=1e-5)
+    # Acting: a0 = 0 / 2 + 0 = 0, a = 0 / 2 + 0.9.
+    torch.testing.assert_close(mip(o), torch.full((1, 2, 1), T_STAR))
+
+
+def test_moments_find_a_blob_and_glimpses_follow_it():
+    height, width = 24, 24
+    logits = torch.zeros(1, 3, height, width)
+    logits[:, 0] = 20.0
+    logits[0, 1, 4:8, 16:20] = 40.0  # class 1 around row 5.5, column 17.5
+    moments = mask_moments(logits).reshape(2, 6)
+    mass = 16.0
+    shrink = mass / (mass + 2.0)  # the floor of the mass pulls a small blob towards the centre
+    assert float(moments[0, 0]) == pytest.approx(shrink * (17.5 / 23 * 2 - 1), abs=1e-3)
+    assert float(moments[0, 1]) == pytest.approx(shrink * (5.5 / 23 * 2 - 1), abs=1e-3)
+    assert float(moments[0, 2]) == pytest.approx(np.log(mass + 1), abs=1e-3)
+    assert float(moments[1].abs().max()) < 0.05  # a class that is nowhere stays at the centre, with no mass
+
+    image = torch.zeros(1, 3, 49, 49)
+    image[:, :, 10, 30] = 1.0
+    centre = torch.tensor([[[30 / 24 - 1, 10 / 24 - 1], [0.0, 0.0]]])
+    patches = glimpses(image, centre, 5)
+    assert patches.shape == (1, 2, 3, 5, 5)
+    assert float(patches[0, 0, 0, 2, 2]) == pytest.approx(1.0)
+    assert float(patches[0, 0].sum()) == pytest.approx(3.0)
+    assert float(patches[0, 1].abs().sum()) == 0.0
+
+
+def test_perception_shapes_and_feature_size():
+    perception = ImagePerception(cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_px=8))
+    images = [torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8) for _ in range(2)]
+    moments, patches = perception(*images)
+    assert moments.shape == (5, perception.moment_size) == (5, 36)
+    assert patches.shape == (5, perception.glimpse_count, 3, 8, 8)
+    features = FeatureNet(perception.moment_size, perception.glimpse_count, 8)
+    assert features(moments, patches).shape == (5, features.size)
+
+
+def test_configs_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        GlamConfig().beta = 1.0  # type: ignore[misc]

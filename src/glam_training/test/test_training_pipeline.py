@@ -1,0 +1,133 @@
+"""Stage 1, relabelling, stage 2 and the baseline on a made-up world: they learn, resume, and refuse what they cannot use."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from glam_core.errors import ConfigurationError, DataError
+from glam_training.fit import DeviceConfig, OptimConfig
+from glam_training.models.glam import GlamConfig
+from glam_training.models.mip import MipConfig
+from glam_training.models.perception import PerceptionConfig
+from glam_training.relabel import relabel
+from glam_training.run import Run
+from glam_training.stage1 import GlamTrainConfig, load_glam, train_glam
+from glam_training.stage2 import PolicyTrainConfig, load_policy, train_mip, train_policy
+from synthetic import SIZE, make_store
+
+CPU = DeviceConfig(accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("stores")
+    make_store(folder / "target", 6)
+    make_store(folder / "auxiliary", 6, has_actions=False, speed=0.2, seed=100)
+    make_store(folder / "unmasked", 2, masks=False)
+    return folder
+
+
+def stage1(stores: Path, out: Path, observations: str = "scene", **changes) -> GlamTrainConfig:
+    config = GlamTrainConfig(
+        target=stores / "target",
+        auxiliary=(stores / "auxiliary",),
+        out=out,
+        observations=observations,
+        model=GlamConfig(latent_size=4, width=64, depth=1),
+        perception=PerceptionConfig(segmenter_width=4, glimpse_px=8),
+        segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
+        optim=OptimConfig(steps=150, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
+        refit=OptimConfig(steps=50, batch_size=32, warmup_steps=5, ema_decay=0.9),
+        device=CPU,
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def stage2(glam: Path, out: Path) -> PolicyTrainConfig:
+    return PolicyTrainConfig(
+        glam=glam,
+        out=out,
+        mip=MipConfig(chunk_length=4, width=64, depth=1, dropout=0.0),
+        optim=OptimConfig(steps=200, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
+        device=CPU,
+    )
+
+
+@pytest.mark.parametrize("observations", ["scene", "images"])
+def test_pipeline_learns_from_both_sources(stores, tmp_path, observations):
+    glam_run = train_glam(stage1(stores, tmp_path / "glam", observations))
+    metrics = [m for m in Run.open(glam_run).metrics() if "glam/action_cross" in m]
+    assert metrics[-1]["glam/action_cross"] < 0.6 * metrics[0]["glam/action_cross"]
+    relabelled = relabel(glam_run)
+    assert len(relabelled.latents) == 2
+    assert relabelled.slots[1].action is None  # the auxiliary actions never enter
+    first_episode = relabelled.latents[1][:20]
+    assert torch.isfinite(first_episode).all() and (first_episode[19] == 0).all() and (first_episode[18] != 0).any()
+
+    policy = load_policy(train_policy(stage2(glam_run, tmp_path / "policy")))
+    baseline = load_policy(train_mip(stage2(glam_run, tmp_path / "mip")))
+    if observations == "images":
+        x = torch.randint(0, 256, (2, 1, SIZE, SIZE, 3), dtype=torch.uint8)
+    else:
+        x = torch.randn(2, 1, 4)
+    assert policy.policy(x).shape == (2, 4, 4)
+    assert policy.decoder is not None
+    assert policy.decoder(policy.policy(x)[:, 0], torch.randn(2, 10)).shape == (2, 5)
+    assert baseline.decoder is None
+    assert baseline.policy(x).shape == (2, 4, 5)
+
+
+def test_policy_reproduces_the_demonstrated_action_from_the_scene(stores, tmp_path):
+    glam_run = train_glam(stage1(stores, tmp_path / "glam"))
+    trained = load_policy(train_policy(stage2(glam_run, tmp_path / "policy")))
+    target = relabel(glam_run).slots[0]
+    rows = torch.arange(0, 10)
+    latent = trained.policy(target.moments[rows][:, None])[:, 0]
+    action = trained.decoder(latent, target.state[rows])
+    error = (action[:, :2] - target.action[rows][:, :2]).norm(dim=1).mean()
+    assert error < 0.4 * target.action[rows][:, :2].norm(dim=1).mean()
+
+
+def test_resume_continues_and_equals_an_uninterrupted_run(stores, tmp_path, monkeypatch):
+    whole = train_glam(stage1(stores, tmp_path / "whole"))
+
+    class Killed(Exception):
+        pass
+
+    save = Run.save
+
+    def save_then_die(run, state, step, phase="checkpoint"):
+        save(run, state, step, phase)
+        if phase == "glam" and step < 150:
+            raise Killed
+
+    # Checkpoints come once a minute; a clock that leaps makes one come after the first step.
+    clock = iter(range(0, 10**9, 61))
+    monkeypatch.setattr("glam_training.fit.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr(Run, "save", save_then_die)
+    with pytest.raises(Killed):
+        train_glam(stage1(stores, tmp_path / "killed"))
+    monkeypatch.undo()
+    resumed = train_glam(stage1(stores, tmp_path / "killed"))
+    a, b = load_glam(whole).glam.state_dict(), load_glam(resumed).glam.state_dict()
+    assert a.keys() == b.keys()
+    difference = max(float((a[key] - b[key]).abs().max()) for key in a)
+    assert difference < 1e-4
+    steps = [m["step"] for m in Run.open(resumed).metrics() if "glam/loss" in m]
+    assert steps == sorted(set(steps)) and steps[-1] == 150
+
+
+def test_bad_sources_are_refused(stores, tmp_path):
+    with pytest.raises(ConfigurationError, match="auxiliary source without actions"):
+        train_glam(stage1(stores, tmp_path / "a", target=stores / "auxiliary"))
+    with pytest.raises(ConfigurationError, match="no object masks"):
+        train_glam(stage1(stores, tmp_path / "b", "images", auxiliary=(stores / "unmasked",)))
+    with pytest.raises(DataError, match="6 episodes, 7 were asked for"):
+        train_glam(stage1(stores, tmp_path / "c", target_episodes=7))
+    with pytest.raises(DataError, match="holds no trained model"):
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "empty" / "run.json").write_text("{}")
+        load_glam(tmp_path / "empty")
