@@ -44,7 +44,7 @@ help:  ## print this
 # -- what people type --------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup-robot  ## the simulated Kinova through the ROS 2 graph; TASK=lift|stack_two EPISODES=10
+demo: setup-demo  ## the simulated Kinova through the ROS 2 graph; TASK=lift|stack_two EPISODES=10
 	@$(ENVIRONMENT) && glam demo $(if $(TASK),--task $(TASK)) --episodes $(EPISODES)
 
 .PHONY: test
@@ -72,8 +72,12 @@ format: setup  ## ruff format, with the fixes that are safe
 setup: ## everything: robot, training, development
 	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages $(DONE)/development
 
+.PHONY: setup-demo
+setup-demo:  ## what `make demo` needs: robot and simulator, no torch
+	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages $(DONE)/demo
+
 .PHONY: setup-robot
-setup-robot:  ## what runs beside the arm and in the demonstration; no torch
+setup-robot:  ## what runs beside the arm: no torch, no simulator
 	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages
 
 .PHONY: build
@@ -111,7 +115,12 @@ $(DONE)/robot: $(DONE)/ros requirements/robot.txt $(REQUIREMENTS)
 	@$(PIP) -r requirements/robot.txt
 	@touch $@
 
-$(DONE)/training: $(DONE)/robot requirements/training.txt $(REQUIREMENTS)
+$(DONE)/demo: $(DONE)/robot requirements/demo.txt $(REQUIREMENTS)
+	@echo "[setup] packages of the simulated cell"
+	@$(PIP) -r requirements/demo.txt
+	@touch $@
+
+$(DONE)/training: $(DONE)/demo requirements/training.txt $(REQUIREMENTS)
 	@echo "[setup] packages of the training"
 	@$(if $(TORCH_INDEX),$(PIP) --constraint $(REQUIREMENTS) --index-url $(TORCH_INDEX) torch)
 	@$(PIP) -r requirements/training.txt

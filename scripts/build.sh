@@ -24,6 +24,8 @@ colcon_build() {
 
 case "${1:-}" in
 messages)
+    # colcon warns about an ament prefix without this file, which it writes itself at the end of the build.
+    [ -e .venv/local_setup.sh ] || touch .venv/local_setup.sh
     colcon_build --paths "${messages[@]}" --cmake-args "${cmake_arguments[@]}"
     ;;
 packages)

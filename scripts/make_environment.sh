@@ -14,10 +14,14 @@ options=()
 "$python" -m venv "${options[@]}" .venv
 touch .venv/COLCON_IGNORE
 
-has_cmake() { command -v cmake >/dev/null && cmake -E capabilities >/dev/null && [ "$(printf '%s\n' 3.21 "$(cmake --version | awk 'NR == 1 { print $3 }')" | sort -V | head -1)" = 3.21 ]; }
-tools=()
+has_cmake() {
+    command -v cmake >/dev/null || return 1
+    local version
+    version="$(cmake --version | awk 'NR == 1 { print $3 }')"
+    [ "$(printf '%s\n' 3.21 "$version" | sort -V | head -1)" = 3.21 ]
+}
+# setuptools and wheel come first: some packages below have no wheel and are built with what is there.
+tools=(--constraint requirements/constraints.txt setuptools wheel)
 has_cmake || tools+=("cmake==3.31.10")
 command -v ninja >/dev/null || tools+=("ninja==1.13.2")
-if [ "${#tools[@]}" -gt 0 ]; then
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "${tools[@]}"
-fi
+.venv/bin/python -m pip install --quiet --disable-pip-version-check "${tools[@]}"
