@@ -1,0 +1,143 @@
+"""One episode of a simulated cell: what the clock steps, and what it shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glam_core.errors import ConfigurationError, closest
+from glam_core.pose import interpolate, log_so3
+from glam_core.tool import ToolCommand, ToolState
+from glam_sim.cell import COMMAND_STEP_S, Cell
+from glam_sim.model import CONTROL_STEP_S
+from glam_sim.tasks import TASKS
+
+TICK_S = CONTROL_STEP_S
+"""Period of the arm's control: the cell advances by this much at a time."""
+
+_HOMING_SPEED_M_S = 0.15
+_HOMING_SPEED_RAD_S = 1.0
+_HOME_M = 0.01
+_HOME_RAD = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The state of the cell at one control tick.
+
+    Attributes:
+        stamp: Monotonic clock, s.
+        episode: Counts the resets since the cell was made, from 0.
+        task: Name of the task.
+        seed: Seed of the initial state.
+        elapsed_s: Simulated time since the reset.
+        success: Decided by physics; stays true once reached.
+        timed_out: The task's horizon passed without success.
+        tools: The measured tool of every arm.
+        joint_names: `(J,)`.
+        joint_positions: `(J,)` rad; for a free-floating gripper its x, y, z (m) and yaw (rad).
+        joint_velocities: `(J,)`, their rates.
+        scene: `(D,) float32`, the scene vector.
+        objects: `T_base_object` (4, 4) by name.
+        homing: Arms on their way home.
+    """
+
+    stamp: float
+    episode: int
+    task: str
+    seed: int
+    elapsed_s: float
+    success: bool
+    timed_out: bool
+    tools: Mapping[str, ToolState]
+    joint_names: tuple[str, ...]
+    joint_positions: NDArray[np.float64]
+    joint_velocities: NDArray[np.float64]
+    scene: NDArray[np.float32]
+    objects: Mapping[str, NDArray[np.float64]]
+    homing: frozenset[str]
+
+
+class Episode:
+    """A cell that knows which episode it is in. Only the thread that made it may use it: it owns the GL contexts."""
+
+    def __init__(self, embodiment: str, task: str, seed: int) -> None:
+        self._cell = Cell(task, embodiment)
+        self._number = -1
+        self.reset(task, seed)
+
+    def close(self) -> None:
+        """Frees the GL contexts."""
+        self._cell.close()
+
+    def reset(self, task: str, seed: int) -> None:
+        """Begins the next episode; another task needs another cell."""
+        if task != self._cell.task.name:
+            cell = Cell(task, self._cell.embodiment)
+            self._cell.close()
+            self._cell = cell
+        self._cell.reset(seed)
+        self._number += 1
+        self._seed = seed
+        self._start = self._cell.tools
+        self._goals = {arm: ToolCommand(tool.T_base_tool, tool.gripper) for arm, tool in self._start.items()}
+
+    def command(self, arm: str, goal: ToolCommand) -> None:
+        """Sends a tool to a pose. A goal that is repeated keeps its deadline, so that the rate of commands does not matter."""
+        before = self._goals[arm]
+        if goal.gripper != before.gripper or not np.array_equal(goal.T_base_tool, before.T_base_tool):
+            self._goals[arm] = goal
+            self._cell.command({arm: goal})
+
+    def hold(self, arm: str) -> None:
+        """Keeps a tool where it is; the gripper keeps its goal."""
+        self.command(arm, ToolCommand(self._cell.tools[arm].T_base_tool, self._goals[arm].gripper))
+
+    def step_home(self, arm: str) -> bool:
+        """Sends a tool one step towards where the episode began, gripper open; returns whether it is there."""
+        tool, home = self._cell.tools[arm].T_base_tool, self._start[arm].T_base_tool
+        distance = float(np.linalg.norm(home[:3, 3] - tool[:3, 3]))
+        turn = float(np.linalg.norm(log_so3(tool[:3, :3].T @ home[:3, :3])))
+        steps = max(distance / (_HOMING_SPEED_M_S * COMMAND_STEP_S), turn / (_HOMING_SPEED_RAD_S * COMMAND_STEP_S), 1.0)
+        self.command(arm, ToolCommand(interpolate(tool, home, 1.0 / steps), 0.0))
+        return distance < _HOME_M and turn < _HOME_RAD
+
+    def advance(self) -> None:
+        """Lets one control tick pass."""
+        self._cell.advance(TICK_S)
+
+    def render(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
+        """An image `(height, width, 3) uint8 RGB`."""
+        return self._cell.render(camera, height, width)
+
+    def snapshot(self, stamp: float, homing: frozenset[str]) -> Snapshot:
+        """The state of the cell as it is now."""
+        cell = self._cell
+        names, positions, velocities = cell.joints
+        success = cell.success()
+        return Snapshot(
+            stamp=stamp,
+            episode=self._number,
+            task=cell.task.name,
+            seed=self._seed,
+            elapsed_s=cell.time,
+            success=success,
+            timed_out=not success and cell.time >= cell.task.horizon * COMMAND_STEP_S,
+            tools=cell.tools,
+            joint_names=names,
+            joint_positions=positions,
+            joint_velocities=velocities,
+            scene=cell.scene_vector(),
+            objects=cell.objects,
+            homing=homing,
+        )
+
+
+def known_task(task: str) -> str:
+    """The name of a task; raises ConfigurationError for an unknown one."""
+    if task not in TASKS:
+        raise ConfigurationError(closest(task, TASKS, "task"))
+    return task

@@ -1,0 +1,74 @@
+"""An arm of a simulated cell, behind the interface of a real one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from glam_core.errors import closest
+from glam_core.tool import ToolCommand
+from kinova_driver.arm import ArmError, ArmState
+from kinova_driver.cell_clock import CellClock
+
+_EMERGENCY = "EMERGENCY_STOP"
+
+
+class SimulatedArm:
+    """One arm of a simulated cell, behind the interface of a real one."""
+
+    def __init__(self, clock: CellClock, arm: str) -> None:
+        self._clock, self._arm = clock, arm
+        self._emergency = False
+
+    def connect(self) -> None:
+        """Checks that the cell has this arm."""
+        if self._arm not in self._clock.arms:
+            raise ArmError(closest(self._arm, self._clock.arms, "arm") + "; the simulated cell has no other")
+
+    def disconnect(self) -> None:
+        """Brings the arm to rest."""
+        self._clock.hold(self._arm)
+
+    def read(self) -> ArmState:
+        """The measurement of the newest control tick."""
+        snapshot = self._clock.snapshot()
+        return ArmState(
+            joint_names=snapshot.joint_names,
+            positions=snapshot.joint_positions,
+            velocities=snapshot.joint_velocities,
+            efforts=np.empty(0),
+            tool=snapshot.tools[self._arm],
+            stamp=snapshot.stamp,
+            homing=self._arm in snapshot.homing,
+            faults=(_EMERGENCY,) if self._emergency else (),
+        )
+
+    def command(self, command: ToolCommand) -> None:
+        """Moves towards a pose; refused after an emergency stop."""
+        self._require_well()
+        self._clock.command(self._arm, command)
+
+    def hold(self) -> None:
+        """Zero speed."""
+        self._clock.hold(self._arm)
+
+    def stop(self) -> None:
+        """Ends every motion."""
+        self._clock.hold(self._arm)
+
+    def emergency_stop(self) -> None:
+        """Ends every motion and stays in a fault until `clear_faults`."""
+        self._emergency = True
+        self._clock.hold(self._arm)
+
+    def clear_faults(self) -> None:
+        """Leaves the emergency stop."""
+        self._emergency = False
+
+    def home(self) -> None:
+        """Starts the way to where the episode began."""
+        self._require_well()
+        self._clock.home(self._arm)
+
+    def _require_well(self) -> None:
+        if self._emergency:
+            raise ArmError(f"the arm '{self._arm}' is in fault {_EMERGENCY}; call clear_faults first")
