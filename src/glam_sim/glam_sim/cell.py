@@ -23,10 +23,10 @@ from glam_core.tool import ToolCommand, ToolState
 from glam_sim.model import (
     CAMERAS,
     CONTROL_STEP_S,
+    CUBE_SIZE_M,
     EMBODIMENTS,
     PHYSICS_STEPS_PER_CONTROL,
     WORK_AREA_CENTRE,
-    CUBE_SIZE_M,
     scene_model,
 )
 from glam_sim.motion import ArmMotion, Fingers, HandMotion, Motion

@@ -43,10 +43,13 @@ class Noise:
     """Chance of a detour in an episode."""
 
 
+PEOPLE = Noise()
+
+
 class Expert:
     """Demonstrates one task with one embodiment; `seed` decides its manner."""
 
-    def __init__(self, task: str, embodiment: str, seed: int, noise: Noise = Noise()) -> None:
+    def __init__(self, task: str, embodiment: str, seed: int, noise: Noise = PEOPLE) -> None:
         if task not in TASKS:
             raise ConfigurationError(closest(task, TASKS, "task"))
         if embodiment not in EMBODIMENTS:

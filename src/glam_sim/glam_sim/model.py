@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
+import numpy as np
 
 EMBODIMENTS = ("gen3", "umi")
 CAMERAS = ("front", "side", "wrist", "overview")
@@ -43,6 +44,15 @@ JOINT_LIMITS_RAD: tuple[float | None, ...] = (None, 2.24, None, 2.57, None, 2.09
 """Symmetric position limits; None marks a continuous joint."""
 JOINT_SPEED_LIMITS_RAD_S = (1.3963, 1.3963, 1.3963, 1.3963, 1.2218, 1.2218, 1.2218)
 JOINT_EFFORT_LIMITS_NM = (39.0, 39.0, 39.0, 39.0, 9.0, 9.0, 9.0)
+
+# Cameras: position, the point they look at (m, base frame), vertical field of view (degrees).
+_VIEWS = {
+    "front": ((1.16, 0.0, 0.80), (0.44, 0.0, 0.075), 26.5),
+    "side": ((0.40, -0.82, 0.74), (0.45, -0.01, 0.065), 25.5),
+    "overview": ((1.22, -0.92, 0.75), (0.27, 0.0, 0.25), 38.0),
+}
+_WRIST_VIEW = ((0.085, 0.0, -0.140), (0.006, 0.0, 0.030), 58.0)
+"""The same for the camera on the hand, in the tool frame."""
 
 _FLIP = (0.0, 1.0, 0.0, 0.0)  # half a turn about x, (w, x, y, z)
 _UP = (0.5**0.5, 0.5**0.5, 0.0, 0.0)  # quarter turn about x
@@ -138,6 +148,20 @@ def _capsule(start: Sequence[float], end: Sequence[float], radius: float, colour
     )
 
 
+def _camera(
+    name: str,
+    position: Sequence[float],
+    target: Sequence[float],
+    field_of_view_deg: float,
+    up: Sequence[float] = (0.0, 0.0, 1.0),
+) -> str:
+    """A camera that looks at a point; `up` is the direction that is upwards in its image."""
+    back = np.subtract(position, target)
+    right = np.cross(up, back)
+    axes = _numbers((*right, *np.cross(back, right)))
+    return f'<camera name="{name}" pos="{_numbers(position)}" xyaxes="{axes}" fovy="{field_of_view_deg}"/>'
+
+
 def _inertial(mass: float, centre: Sequence[float], inertia: Sequence[float]) -> str:
     return f'<inertial mass="{mass}" pos="{_numbers(centre)}" fullinertia="{_numbers(inertia)}"/>'
 
@@ -160,22 +184,23 @@ def _hand(prefix: str, embodiment: str) -> str:
     palm = _PALM[embodiment]
     if embodiment == "gen3":
         body = _geom("cylinder", (0.036, 0.03), (0, 0, -0.118), palm, f'name="{prefix}palm" class="solid"') + _geom(
-            "box", (0.024, 0.05, 0.018), (0, 0, -0.082), palm, f'name="{prefix}knuckles" class="solid"'
+            "box", (0.014, 0.05, 0.018), (0, 0, -0.082), palm, f'name="{prefix}knuckles" class="solid"'
         )
         camera_body = ""
     else:
         body = (
-            _geom("box", (0.026, 0.056, 0.022), (0, 0, -0.088), palm, f'name="{prefix}palm" class="solid"')
+            _geom("box", (0.017, 0.056, 0.022), (0, 0, -0.088), palm, f'name="{prefix}palm" class="solid"')
             + _capsule((0, 0, -0.11), (-0.015, 0, -0.215), 0.019, _UMI_ACCENT)
-            + _geom("box", (0.003, 0.045, 0.012), (0.028, 0, -0.088), _UMI_ACCENT, 'class="visual"')
+            + _geom("box", (0.003, 0.045, 0.012), (-0.019, 0, -0.088), _UMI_ACCENT, 'class="visual"')
         )
-        camera_body = _geom("box", (0.012, 0.03, 0.022), (0.062, 0, -0.142), (0.2, 0.2, 0.22), 'class="visual"')
+        camera_body = _capsule((0.02, 0, -0.10), (0.07, 0, -0.165), 0.006, palm)
+        camera_body += _geom("box", (0.016, 0.03, 0.018), (0.078, 0, -0.165), _ARM_DARK, 'class="visual"')
     return f"""
 <body name="{prefix}hand" gravcomp="1">
   <inertial mass="0.60" pos="0 0 -0.10" diaginertia="9e-4 9e-4 6e-4"/>
   {body}{camera_body}
   <site name="{prefix}tool" size="0.002" rgba="0 0 0 0"/>
-  <camera name="{prefix}wrist" pos="0.075 0 -0.125" xyaxes="0 1 0 -0.86 0 -0.51" fovy="62"/>
+  {_camera(f"{prefix}wrist", *_WRIST_VIEW, up=(1.0, 0.0, 0.0))}
   {_finger(prefix, "left_finger", 1.0)}{_finger(prefix, "right_finger", -1.0)}
 </body>"""
 
@@ -291,7 +316,7 @@ def scene_xml(embodiment: str, cubes: Sequence[CubeModel], prefix: str = "arm/")
   <size memory="4M"/>
   <visual>
     <headlight ambient="0.42 0.42 0.42" diffuse="0.35 0.35 0.35" specular="0.05 0.05 0.05"/>
-    <quality shadowsize="2048" offsamples="0" numslices="16" numstacks="10"/>
+    <quality shadowsize="4096" offsamples="0" numslices="16" numstacks="10"/>
     <map znear="0.02" zfar="6"/>
     <global offwidth="1280" offheight="960"/>
   </visual>
@@ -307,9 +332,7 @@ def scene_xml(embodiment: str, cubes: Sequence[CubeModel], prefix: str = "arm/")
     <geom class="visual" type="box" size="0.05 0.05 0.33" pos="-0.1 0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
     <geom class="visual" type="box" size="0.05 0.05 0.33" pos="0.8 -0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
     <geom class="visual" type="plane" size="4 4 1" pos="0 0 -0.7" rgba="0.50 0.52 0.55 1"/>
-    <camera name="front" pos="0.98 0 0.60" xyaxes="0 1 0 -0.72 0 0.69" fovy="36"/>
-    <camera name="side" pos="0.52 -0.62 0.60" xyaxes="0.99 0.11 0 -0.08 0.7 0.71" fovy="36"/>
-    <camera name="overview" pos="1.35 -0.95 0.85" xyaxes="0.62 0.78 0 -0.38 0.30 0.87" fovy="40"/>
+    {"".join(_camera(name, *view) for name, view in _VIEWS.items())}
     {body}
     {"".join(_cube(cube) for cube in cubes)}
   </worldbody>
@@ -326,7 +349,7 @@ def scene_model(embodiment: str, cubes: Sequence[CubeModel]) -> mujoco.MjModel:
 
 
 def arm_model() -> mujoco.MjModel:
-    """Compiles the Gen3 and its gripper alone, for kinematics: joints `joint_1` .. `joint_7`, sites `flange`, `tool`."""
+    """Compiles the Gen3 and its gripper alone, for kinematics; its sites are `flange` and `tool`."""
     return mujoco.MjModel.from_xml_string(
         f'<mujoco model="gen3"><compiler angle="radian" autolimits="true"/>{_DEFAULTS}'
         f"<worldbody>{_gen3('')}</worldbody></mujoco>"

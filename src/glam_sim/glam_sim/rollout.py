@@ -19,7 +19,7 @@ from glam_core.observation import Observation
 from glam_core.spec import ActionSpec, ObsSpec
 from glam_core.tool import ToolCommand, ToolState, action_from_commands, state_vector
 from glam_sim.cell import COMMAND_STEP_S, Cell
-from glam_sim.experts import Expert, Noise
+from glam_sim.experts import PEOPLE, Expert, Noise
 
 AFTER_SUCCESS_STEPS = 5
 """How long an episode goes on after success."""
@@ -47,7 +47,7 @@ class ExpertController:
 
     obs_spec = ObsSpec()
 
-    def __init__(self, task: str, embodiment: str, noise: Noise = Noise()) -> None:
+    def __init__(self, task: str, embodiment: str, noise: Noise = PEOPLE) -> None:
         self._make = lambda seed: Expert(task, embodiment, seed, noise)
         self._make(0)  # raises now if a name is unknown
 
@@ -88,6 +88,9 @@ class Recording:
     """Cameras whose masks are kept."""
 
 
+NOTHING = Recording()
+
+
 @dataclass(frozen=True)
 class Episode:
     """What happened, one row per step of 0.1 s.
@@ -114,7 +117,7 @@ class Episode:
 
 
 def rollout(
-    cell: Cell, controller: Controller, seed: int, max_steps: int | None = None, record: Recording = Recording()
+    cell: Cell, controller: Controller, seed: int, max_steps: int | None = None, record: Recording = NOTHING
 ) -> Episode:
     """Runs one episode, until shortly after success or for `max_steps`.
 
