@@ -7,6 +7,7 @@ import os
 from functools import partial
 
 import pytest
+
 from glam_training.parallel import ordered_map
 
 

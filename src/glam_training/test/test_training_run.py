@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from glam_core.errors import ConfigurationError, DataError
 from glam_training.run import Run
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from glam_core.errors import DataError
-from glam_training.data.sampler import policy_windows, select_episodes, split_episodes, transitions
 from hypothesis import given
 from hypothesis import strategies as st
+
+from glam_core.errors import DataError
+from glam_training.data.sampler import policy_windows, select_episodes, split_episodes, transitions
 
 lengths_of_episodes = st.lists(st.integers(1, 12), max_size=6)
 counts = st.integers(1, 5)

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import zarr
+
 from glam_core.errors import DataError
 from glam_core.spec import ActionSpec, ImageSpec, ObsSpec, VectorSpec, robot_state_spec
-from glam_training.data.store import Provenance, Store, StoreInfo
-
-
-@dataclass(frozen=True)
-class Episode:
-    arrays: dict[str, np.ndarray]
-    seed: int
-    success: bool = True
-    task: str = "lift"
-    embodiment: str = "gen3"
+from glam_training.data.store import EpisodeArrays, Provenance, Store, StoreInfo
 
 
 def make_info(has_actions: bool = True, size: int = 8) -> StoreInfo:
@@ -37,9 +29,9 @@ def make_info(has_actions: bool = True, size: int = 8) -> StoreInfo:
     )
 
 
-def make_episode(seed: int, frames: int = 5, size: int = 8) -> Episode:
+def make_episode(seed: int, frames: int = 5, size: int = 8) -> EpisodeArrays:
     rng = np.random.default_rng(seed)
-    return Episode(
+    return EpisodeArrays(
         arrays={
             "images/front": rng.integers(0, 255, (frames, size, size, 3), dtype=np.uint8),
             "masks/front": rng.integers(0, 3, (frames, size, size), dtype=np.uint8),
@@ -48,6 +40,9 @@ def make_episode(seed: int, frames: int = 5, size: int = 8) -> Episode:
             "scene": rng.normal(size=(frames, 2)).astype(np.float32),
         },
         seed=seed,
+        success=True,
+        task="lift",
+        embodiment="gen3",
     )
 
 
@@ -92,9 +87,10 @@ def test_killed_writer_leaves_the_complete_episodes(tmp_path, monkeypatch, kille
             raise KeyboardInterrupt
         write_rows(self, name, start, values)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Store, "_write_rows", write_until_killed)
-        store.append(make_episode(2))
+        with pytest.raises(KeyboardInterrupt):
+            store.append(make_episode(2))
     assert Store.open(path).num_episodes == 1
     resumed = Store.resume(path)
     resumed.append(make_episode(3, frames=7))

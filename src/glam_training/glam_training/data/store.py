@@ -22,8 +22,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -93,12 +94,23 @@ class StoreInfo(Schema):
         return columns
 
 
-class EpisodeLike(Protocol):
-    """What a store appends: `glam_sim.rollout.Episode` and whatever an importer builds."""
+@dataclass(frozen=True, eq=False)
+class EpisodeArrays:
+    """One episode to append.
+
+    Attributes:
+        arrays: by key, T rows each.
+        seed: what decided its start.
+        success: whether the task succeeded.
+        task: must be the store's.
+        embodiment: must be the store's.
+    """
 
     arrays: Mapping[str, np.ndarray]
-    success: bool
     seed: int
+    success: bool
+    task: str
+    embodiment: str
 
 
 class Store:
@@ -219,7 +231,7 @@ class Store:
             arrays[key] = np.asarray(_array(self.path, self._group, f"data/{key}")[:frames])
         return arrays
 
-    def append(self, episode: EpisodeLike) -> None:
+    def append(self, episode: EpisodeArrays) -> None:
         """Append one episode; it is either there completely or not at all.
 
         Raises:
@@ -255,7 +267,7 @@ class Store:
             raise DataError(f"{path} has an {INFO_FILE} but no zarr v3 group: {error}") from error
         return cls(path, info, group, writable)
 
-    def _check(self, episode: EpisodeLike) -> int:
+    def _check(self, episode: EpisodeArrays) -> int:
         """Validate an episode and return its number of frames."""
         columns = self.info.columns()
         missing = sorted(set(columns) - set(episode.arrays))
@@ -266,9 +278,8 @@ class Store:
                 f"the store's keys are {', '.join(columns)}"
             )
         for name in ("task", "embodiment"):
-            value = getattr(episode, name, None)
-            expected = getattr(self.info, name)
-            if value is not None and value != expected:
+            value, expected = getattr(episode, name), getattr(self.info, name)
+            if value != expected:
                 raise DataError(
                     f"{self.path} holds {name} {expected!r}, the episode is of {value!r}; use a store of its own"
                 )
