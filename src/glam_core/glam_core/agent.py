@@ -128,7 +128,9 @@ class Agent:
     def _chunk(self, observation: Observation) -> Chunk:
         latents = np.asarray(self._predict(observation), dtype=np.float32)
         if latents.ndim != 2 or len(latents) != self.chunk_length:
-            raise SpecError(f"the policy gave a chunk of shape {latents.shape}; expected ({self.chunk_length}, latent size)")
+            raise SpecError(
+                f"the policy gave a chunk of shape {latents.shape}; expected ({self.chunk_length}, latent size)"
+            )
         return Chunk(latents, observation.stamp, self.action_spec.step_s)
 
     def _action(self, latent: NDArray[np.float32], tools: Mapping[str, ToolState]) -> NDArray[np.float32]:

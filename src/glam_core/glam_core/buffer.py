@@ -85,7 +85,9 @@ class ObservationBuffer:
         streams = self._streams()
         missing = [what for what, samples in streams if not samples]
         if missing:
-            raise ObservationError(f"nothing has arrived yet from {', '.join(missing)}; are its source and topic right?")
+            raise ObservationError(
+                f"nothing has arrived yet from {', '.join(missing)}; are its source and topic right?"
+            )
         ages = {what: now - samples[-1][0] for what, samples in streams}
         stale = [f"{what} is {age:.3f} s old" for what, age in ages.items() if not age <= self.max_age_s + _TOLERANCE_S]
         if stale:
@@ -97,7 +99,9 @@ class ObservationBuffer:
         return Observation(
             stamp=stamp,
             images={name: self._aligned(samples, stamp, f"camera '{name}'") for name, samples in self._images.items()},
-            vectors={name: self._aligned(samples, stamp, f"vector '{name}'") for name, samples in self._vectors.items()},
+            vectors={
+                name: self._aligned(samples, stamp, f"vector '{name}'") for name, samples in self._vectors.items()
+            },
         )
 
     def _streams(self) -> list[tuple[str, deque[tuple[float, NDArray]]]]:

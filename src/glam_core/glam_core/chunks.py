@@ -37,7 +37,9 @@ class Chunk:
         if latents.ndim != 2 or 0 in latents.shape:
             raise SpecError(f"a chunk has shape (length, latent size), not {latents.shape}")
         if not self.step_s > 0 or not math.isfinite(self.observed_at):
-            raise SpecError(f"a chunk needs a positive step and a finite stamp, not {self.step_s} and {self.observed_at}")
+            raise SpecError(
+                f"a chunk needs a positive step and a finite stamp, not {self.step_s} and {self.observed_at}"
+            )
         object.__setattr__(self, "latents", latents)
 
     @property
@@ -184,7 +186,9 @@ class ChunkScheduler:
             raise SpecError(f"a chunk with steps of {chunk.step_s} s came to a scheduler with steps of {self.step_s} s")
         size = chunk.latents.shape[1]
         if self.latent_size is not None and size != self.latent_size:
-            raise SpecError(f"latents of size {size} came where size {self.latent_size} is expected; are both of one model?")
+            raise SpecError(
+                f"latents of size {size} came where size {self.latent_size} is expected; are both of one model?"
+            )
         if not np.all(np.isfinite(chunk.latents)):
             step = int(np.argmax(~np.isfinite(chunk.latents).all(axis=1)))
             raise ObservationError(f"the chunk observed at {chunk.observed_at:.3f} s is not finite from step {step} on")

@@ -68,7 +68,9 @@ class Evaluation(Schema):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.successes > self.n or len(self.seeds) != self.n:
-            raise ValueError(f"{self.successes} successes of {self.n} episodes with {len(self.seeds)} seeds do not fit together")
+            raise ValueError(
+                f"{self.successes} successes of {self.n} episodes with {len(self.seeds)} seeds do not fit together"
+            )
         return self
 
     @property
@@ -133,7 +135,9 @@ class Manifest(Schema):
         if self.execute_length > self.chunk_length:
             raise ValueError(f"execute_length {self.execute_length} is above chunk_length {self.chunk_length}")
         if self.kind == "direct_policy" and self.latent_size != self.action_spec.size:
-            raise ValueError(f"a direct policy has latent_size {self.action_spec.size}, the action's, not {self.latent_size}")
+            raise ValueError(
+                f"a direct policy has latent_size {self.action_spec.size}, the action's, not {self.latent_size}"
+            )
         for name in self.files:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or "\\" in name or name == MANIFEST_FILE:
@@ -172,7 +176,9 @@ def read_manifest(folder: Path | str) -> Manifest:
     if not path.parent.is_dir():
         raise ModelFolderError(f"there is no model folder {path.parent}; give a folder that holds a {MANIFEST_FILE}")
     if not path.is_file():
-        raise ModelFolderError(f"{path} is missing; export the model again, or give the folder that `glam export` wrote")
+        raise ModelFolderError(
+            f"{path} is missing; export the model again, or give the folder that `glam export` wrote"
+        )
     raw = path.read_bytes()
     try:
         data = json.loads(raw.decode())
@@ -204,7 +210,11 @@ def verify_folder(folder: Path | str) -> Manifest:
     folder = Path(folder)
     manifest = read_manifest(folder)
     present = _files_in(folder)
-    problems = [f"{name} is not named in {MANIFEST_FILE}: move it out of the folder" for name in present if name not in manifest.files]
+    problems = [
+        f"{name} is not named in {MANIFEST_FILE}: move it out of the folder"
+        for name in present
+        if name not in manifest.files
+    ]
     for name, sha256 in sorted(manifest.files.items()):
         if name not in present:
             problems.append(f"{name} is missing: restore it")

@@ -35,7 +35,9 @@ class Statistics(Schema):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.mean or len(self.mean) != len(self.std):
-            raise ValueError(f"mean has {len(self.mean)} components and std has {len(self.std)}; give one each, at least one")
+            raise ValueError(
+                f"mean has {len(self.mean)} components and std has {len(self.std)}; give one each, at least one"
+            )
         if min(self.std) < 0:
             raise ValueError(f"a standard deviation is negative: {min(self.std)}")
         return self
@@ -45,7 +47,9 @@ class Statistics(Schema):
         """The statistics of `(..., D)` values over all leading dimensions."""
         array = np.asarray(values, dtype=np.float64)
         if array.ndim < 2 or 0 in array.shape or not np.all(np.isfinite(array)):
-            raise NormalizationError(f"statistics need finite values of shape (..., D) and at least one row, not {array.shape}")
+            raise NormalizationError(
+                f"statistics need finite values of shape (..., D) and at least one row, not {array.shape}"
+            )
         flat = array.reshape(-1, array.shape[-1])
         return cls(mean=tuple(flat.mean(axis=0).tolist()), std=tuple(flat.std(axis=0).tolist()))
 

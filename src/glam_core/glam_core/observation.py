@@ -36,7 +36,9 @@ def check_observation(observation: Observation, spec: ObsSpec) -> None:
         array = _stream(observation.vectors, vector.name, "vector")
         _require(array, (spec.history, vector.size), np.float32, f"vector '{vector.name}'")
         if not np.all(np.isfinite(array)):
-            bad = [name for name, column in zip(vector.components, array.T, strict=True) if not np.isfinite(column).all()]
+            bad = [
+                name for name, column in zip(vector.components, array.T, strict=True) if not np.isfinite(column).all()
+            ]
             raise ObservationError(f"vector '{vector.name}' is not finite in {', '.join(bad)}; check its source")
 
 

@@ -158,12 +158,16 @@ def _self_test(model: Model, path: Path) -> None:
     except ModelFolderError:
         raise
     except Exception as error:  # ONNX Runtime has no common base for its errors
-        raise ModelFolderError(f"the golden inputs of {path} can not be run ({error}); export the model again") from error
+        raise ModelFolderError(
+            f"the golden inputs of {path} can not be run ({error}); export the model again"
+        ) from error
 
 
 def _compare(got: NDArray, wanted: NDArray, name: str, path: Path) -> None:
     if got.shape != wanted.shape:
-        raise ModelFolderError(f"{path}: the model gives a {name} of shape {got.shape}, the golden one has {wanted.shape}")
+        raise ModelFolderError(
+            f"{path}: the model gives a {name} of shape {got.shape}, the golden one has {wanted.shape}"
+        )
     error = float(np.abs(got - wanted).max())
     if not error <= GOLDEN_TOLERANCE:
         raise ModelFolderError(
@@ -172,9 +176,7 @@ def _compare(got: NDArray, wanted: NDArray, name: str, path: Path) -> None:
         )
 
 
-def _session(
-    path: Path, options: onnxruntime.SessionOptions, providers: Sequence[str]
-) -> onnxruntime.InferenceSession:
+def _session(path: Path, options: onnxruntime.SessionOptions, providers: Sequence[str]) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
     except Exception as error:  # ONNX Runtime has no common base for its errors

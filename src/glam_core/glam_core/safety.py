@@ -82,13 +82,13 @@ class Clamp:
     """One limit that changed a command.
 
     Attributes:
-        limit: The field of `SafetyLimits` (for the workspace with its axis, as in `workspace_min.z`), or `gripper`.
+        name: The field of `SafetyLimits` (for the workspace with its axis, as in `workspace_min.z`), or `gripper`.
         asked: The value that the command asked for, in the unit of the limit.
         given: The value that was let through.
         arm: The arm that it happened to.
     """
 
-    limit: str
+    name: str
     asked: float
     given: float
     arm: str = "arm"

@@ -33,14 +33,14 @@ class ArmConfig(StationSchema):
         backend: `simulated`, or `kortex` for a real Kinova.
         address: Host name or address of a real arm.
         namespace: ROS namespace of the driver's topics, such as `/left`; empty for none.
-        safety: The limits of this arm.
+        safety: The limits of this arm, where they differ from the station's.
     """
 
     name: NodeName
     backend: Literal["simulated", "kortex"] = SIMULATED
     address: str | None = None
     namespace: Namespace = ""
-    safety: SafetyLimits
+    safety: SafetyLimits | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -98,6 +98,7 @@ class Station(StationSchema):
         arms: At least one.
         cameras: All cameras, those for people included.
         task: The task that a simulated cell sets up.
+        safety: The limits of every arm that has none of its own.
         rates: Policy and control rate.
         max_observation_age_s: The oldest input that a policy acts on.
         domain: ROS domain id.
@@ -107,6 +108,7 @@ class Station(StationSchema):
     arms: tuple[ArmConfig, ...] = Field(min_length=1)
     cameras: tuple[CameraConfig, ...] = ()
     task: str = "stack_two"
+    safety: SafetyLimits
     rates: Rates = Rates()
     max_observation_age_s: float = Field(default=0.3, gt=0)
     domain: int = Field(default=0, ge=0, le=101)
@@ -114,8 +116,8 @@ class Station(StationSchema):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for what, names in (
-            ("arms", [arm.name for arm in self.arms]),
-            ("cameras", [camera.name for camera in self.cameras]),
+            ("arms", self.arm_names),
+            ("cameras", self.camera_names),
             ("camera topics", [camera.topic for camera in self.cameras]),
             ("namespaces of arms", [arm.namespace for arm in self.arms]),
         ):
@@ -124,19 +126,33 @@ class Station(StationSchema):
                 raise ValueError(f"{what} must differ; repeated: {', '.join(repr(name) for name in repeated)}")
         return self
 
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """Names of the arms, in the order of the file."""
+        return tuple(arm.name for arm in self.arms)
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Names of the cameras, in the order of the file."""
+        return tuple(camera.name for camera in self.cameras)
+
+    def limits(self, arm: str) -> SafetyLimits:
+        """The limits that hold for `arm`."""
+        return self.arm(arm).safety or self.safety
+
     def arm(self, name: str) -> ArmConfig:
         """The arm called `name`."""
         for arm in self.arms:
             if arm.name == name:
                 return arm
-        raise ConfigurationError(closest(name, (arm.name for arm in self.arms), "arm"))
+        raise ConfigurationError(closest(name, self.arm_names, "arm"))
 
     def camera(self, name: str) -> CameraConfig:
         """The camera called `name`."""
         for camera in self.cameras:
             if camera.name == name:
                 return camera
-        raise ConfigurationError(closest(name, (camera.name for camera in self.cameras), "camera"))
+        raise ConfigurationError(closest(name, self.camera_names, "camera"))
 
 
 def load_station(path: Path | str) -> Station:
@@ -158,7 +174,8 @@ def load_station(path: Path | str) -> Station:
         problem = getattr(error, "problem", None) or str(error)
         raise ConfigurationError(f"station file {path}{where}: {problem}") from error
     if not isinstance(data, dict):
-        raise ConfigurationError(f"station file {path} must be a mapping with the keys {', '.join(Station.model_fields)}")
+        keys = ", ".join(Station.model_fields)
+        raise ConfigurationError(f"station file {path} must be a mapping with the keys {keys}")
     try:
         return Station.model_validate(data)
     except GlamError as error:
