@@ -24,7 +24,8 @@ _SPEED_M_S = 0.20
 _TURN_RAD_S = 0.9
 _APPROACH = 0.6
 """Share of the remaining way that a step covers close to the goal."""
-_NEAR_M = 0.04
+_FAR_M = 0.10
+_DETOUR_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Noise:
     """Largest change of speed, as a share, for a whole episode."""
     grasp_m: float = 0.004
     """Standard deviation of where a cube is grasped, for a whole episode."""
+    place_m: float = 0.003
+    """Standard deviation of where a cube is put down, for a whole episode."""
     tremble: float = 0.12
     """Standard deviation of a step, as a share of the step, slowly varying."""
     detour_m: float = 0.02
@@ -64,7 +67,8 @@ class Expert:
         rng = self._rng = np.random.default_rng([self._seed, 1])
         noise = self._noise
         self._speed = self._factor * (1.0 + rng.uniform(-noise.speed, noise.speed))
-        self._grasp = rng.normal(size=3).clip(-1.5, 1.5) * noise.grasp_m * [1.0, 1.0, 0.7]
+        self._grasp_offset = rng.normal(size=3).clip(-2.0, 2.0) * noise.grasp_m
+        self._place_offset = rng.normal(size=2).clip(-2.0, 2.0) * noise.place_m
         self._tremble = np.zeros(4)
         self._detour_at = rng.integers(3, 12) if rng.uniform() < noise.detour_chance else -1
         self._detour = rng.normal(size=3) * noise.detour_m * [1.0, 1.0, 0.5]
@@ -79,15 +83,14 @@ class Expert:
         position, yaw = tool.T_base_tool[:3, 3], yaw_of(tool.T_base_tool)
         rate = (tool.gripper - self._gripper) / COMMAND_STEP_S
         self._gripper = tool.gripper
-        goal = self._task.plan(View(position, yaw, tool.gripper, rate, cell.cubes), self._phase)
+        view = View(position, yaw, tool.gripper, rate, cell.cubes, self._grasp_offset, self._place_offset)
+        goal = self._task.plan(view, self._phase)
         self._phase = goal.phase
 
         self._tremble = 0.8 * self._tremble + 0.6 * self._rng.normal(size=4) * self._noise.tremble
         way = goal.position - position
-        distance = float(np.linalg.norm(way))
+        way = way + self._detour_now() * min(1.0, float(np.linalg.norm(way)) / _FAR_M)
         longest = _SPEED_M_S * self._speed * COMMAND_STEP_S
-        if distance > _NEAR_M and self._detour_at <= self._steps < self._detour_at + 4:
-            way = way + self._detour * min(1.0, distance / 0.1)
         length = float(np.linalg.norm(way))
         step = way * min(_APPROACH, longest / max(length, 1e-9))
         step = step + np.linalg.norm(step) * self._tremble[:3]
@@ -95,3 +98,10 @@ class Expert:
         turn = float(np.clip(_APPROACH * wrap_angle(goal.yaw - yaw), -most, most)) * (1.0 + self._tremble[3])
         self._steps += 1
         return {arm: ToolCommand(tool_down(position + step, yaw + turn), goal.gripper)}
+
+    def _detour_now(self) -> np.ndarray:
+        """The detour (3,) m of this step: it grows and is taken back within `_DETOUR_STEPS`."""
+        share = (self._steps - self._detour_at) / _DETOUR_STEPS
+        if self._detour_at < 0 or not 0.0 < share < 1.0:
+            return np.zeros(3)
+        return self._detour * np.sin(np.pi * share)

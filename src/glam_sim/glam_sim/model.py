@@ -264,7 +264,7 @@ def _actuators(prefix: str, embodiment: str) -> str:
     else:
         motion = "".join(
             f'<position name="{prefix}hand_{axis}" joint="{prefix}hand_{axis}" kp="{gain}" dampratio="1"/>'
-            for axis, gain in (("x", 700), ("y", 700), ("z", 700), ("yaw", 7))
+            for axis, gain in (("x", 1500), ("y", 1500), ("z", 1500), ("yaw", 15))
         )
     fingers = "".join(
         f'<position name="{prefix}{finger}" joint="{prefix}{finger}" kp="1500" kv="30" forcerange="-12 12"/>'

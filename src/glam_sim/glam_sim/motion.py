@@ -14,7 +14,7 @@ from glam_sim.model import CONTROL_STEP_S, FINGER_TRAVEL_M, JOINTS, OPENING_M
 _HAND_REACH_M = 0.06
 _HAND_TURN_RAD = 0.4
 _GRIP_LEAD = 0.25
-"""How far a finger's set-point may run ahead of the finger, so that it turns round without delay."""
+"""How far a finger's set-point may run ahead of the finger; what is beyond the force limit is of no use."""
 
 
 class Motion(Protocol):
@@ -133,6 +133,7 @@ class Fingers:
     def tick(self, goal: float) -> None:
         """Moves the set-point one control step towards the goal, 0..1."""
         closed = self.closed
-        target = self._target + min(self._step, max(-self._step, goal - self._target))
+        start = min(self._target, closed) if goal < closed else max(self._target, closed)
+        target = start + min(self._step, max(-self._step, goal - start))
         self._target = min(closed + _GRIP_LEAD, max(closed - _GRIP_LEAD, target))
         self._data.ctrl[self._controls] = self._target * FINGER_TRAVEL_M

@@ -51,7 +51,7 @@ def holds(cell: Cell) -> bool:
 def plan(view: View, phase: str) -> Goal:
     """The expert: pick red, carry it over green, lower, let go, retreat upwards."""
     red, green = view.cubes[RED.name], view.cubes[GREEN.name]
-    place_of_red = green.position + np.array([0.0, 0.0, CUBE_SIZE_M + _PLACE_GAP_M])
+    place_of_red = green.position + np.array([*view.place_offset, CUBE_SIZE_M + _PLACE_GAP_M])
     miss = place_of_red - red.position
     aligned = float(np.hypot(miss[0], miss[1])) < _ON_PLACE_M and abs(miss[2]) < _ON_PLACE_HEIGHT_M
 

@@ -49,6 +49,8 @@ class View:
         gripper: 0 open to 1 closed.
         gripper_rate: change of the gripper, 1/s, over the last decision step.
         cubes: by name.
+        grasp_offset: (3,) m, where this demonstrator takes hold of a cube, from its centre, in the tool's heading.
+        place_offset: (2,) m, by how much this demonstrator misses a place, base frame.
     """
 
     position: np.ndarray
@@ -56,6 +58,8 @@ class View:
     gripper: float
     gripper_rate: float
     cubes: Mapping[str, CubeState]
+    grasp_offset: np.ndarray
+    place_offset: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,12 @@ def nearest_quarter(yaw: float, reference: float) -> float:
 
 def pick(view: View, cube: CubeState, phase: str) -> Goal | None:
     """Reaches for a cube and closes the fingers on it; None once it is in hand (phase "carry")."""
-    offset = cube.position - view.position
-    distance = float(np.linalg.norm(offset))
     yaw = nearest_quarter(cube.yaw, view.yaw)
+    along, across, up = view.grasp_offset
+    cosine, sine = math.cos(yaw), math.sin(yaw)
+    spot = cube.position + np.array([cosine * along - sine * across, sine * along + cosine * across, up])
+    offset = spot - view.position
+    distance = float(np.linalg.norm(offset))
     if phase == "carry" and distance < _LOST_M:
         return None
     if phase == "grasp" and distance < _LOST_M:
@@ -122,8 +129,8 @@ def pick(view: View, cube: CubeState, phase: str) -> Goal | None:
         if view.gripper < _EMPTY_GRIPPER:
             return None
     elif distance < _AT_CUBE_M and abs(yaw - view.yaw) < _AT_CUBE_RAD and view.gripper < 0.2:
-        return Goal(cube.position, yaw, 1.0, "grasp")
-    return Goal(above(view, cube.position, yaw, HOVER_M), yaw, 0.0, "reach")
+        return Goal(spot, yaw, 1.0, "grasp")
+    return Goal(above(view, spot, yaw, HOVER_M), yaw, 0.0, "reach")
 
 
 def above(view: View, place: np.ndarray, yaw: float, hover_m: float) -> np.ndarray:
