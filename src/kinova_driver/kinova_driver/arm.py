@@ -1,6 +1,7 @@
 """What an arm is to the driver. Real and simulated backends stand behind the same protocol.
 
-Everything is in SI units and radians, poses are `T_base_tool` in the arm's base frame, and every stamp is a reading of the monotonic clock.
+Everything is in SI units and radians, poses are `T_base_tool` in the arm's base frame, and every stamp is a reading of
+the monotonic clock.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class ArmState:
 class Arm(Protocol):
     """A robot arm with a gripper.
 
-    `hold`, `stop` and `emergency_stop` may be called from any thread at any time, also while another call is under way, and are
-    harmless when repeated. A call that fails raises `ArmError`.
+    `hold`, `stop` and `emergency_stop` may be called from any thread at any time, also while another call is under way,
+    and are harmless when repeated. A call that fails raises `ArmError`.
     """
 
     def connect(self) -> None:

@@ -97,7 +97,7 @@ class Tick:
 class Driver:
     """Stands between commands and one arm.
 
-    One thread calls it. The watchdog's thread shares only the watchdog and the arm, so that nothing here can hold it up.
+    One thread calls it. The watchdog's thread shares only the watchdog and the arm, so nothing here can hold it up.
     """
 
     def __init__(self, arm: Arm, safety: SafetyFilter, watchdog: Watchdog, limits: DriverLimits) -> None:
@@ -259,8 +259,12 @@ class Driver:
             return self._hold(request, state, reason, now)
         if self.mode is not Mode.ENABLED:
             self.mode, self.reason = Mode.ENABLED, ""
-        filtered = self.safety.filter(request.command, state.tool, now)
-        self.arm.command(filtered.command)
+        try:
+            filtered = self.safety.filter(request.command, state.tool, now)
+            self.arm.command(filtered.command)
+        except (SafetyError, ArmError) as error:
+            self._stop(f"{error}; call enable")
+            return None
         if self.watchdog.inhibited:  # the watchdog's thread stopped the arm while the command was on its way
             self._stop(f"no fresh command for {self.watchdog.limits.stop_s} s; call enable")
             return None
@@ -272,7 +276,6 @@ class Driver:
     def _hold(self, request: Request, state: ArmState, reason: str, now: float) -> Sent:
         if self.mode is Mode.ENABLED:
             self.arm.hold()
-            self.safety.reset()
             self._astray_since = None
         self.mode, self.reason = Mode.HELD, reason
         return Sent(request, ToolCommand(state.tool.T_base_tool, state.tool.gripper), (), True, now)
@@ -289,7 +292,10 @@ class Driver:
     def _stop(self, reason: str, mode: Mode = Mode.STOPPED) -> None:
         self.watchdog.inhibit()
         self._rest(mode, reason)
-        self.arm.stop()
+        try:
+            self.arm.stop()
+        except ArmError as error:  # the watchdog's thread goes on trying
+            self.reason = f"{reason}; the arm did not take the stop: {error}"
 
     def _rest(self, mode: Mode, reason: str) -> None:
         """Forgets what was commanded: whatever comes next starts from rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from glam_core.errors import ConfigurationError, closest
 from glam_core.pose import interpolate, log_so3
 from glam_core.tool import ToolCommand, ToolState
 from glam_sim.cell import COMMAND_STEP_S, Cell
-from glam_sim.model import CONTROL_STEP_S
+from glam_sim.model import CAMERAS, CONTROL_STEP_S, scene_model
 from glam_sim.tasks import TASKS
 
 TICK_S = CONTROL_STEP_S
@@ -86,7 +87,7 @@ class Episode:
         self._goals = {arm: ToolCommand(tool.T_base_tool, tool.gripper) for arm, tool in self._start.items()}
 
     def command(self, arm: str, goal: ToolCommand) -> None:
-        """Sends a tool to a pose. A goal that is repeated keeps its deadline, so that the rate of commands does not matter."""
+        """Sends a tool to a pose. A repeated goal keeps its deadline, so that the rate of commands does not matter."""
         before = self._goals[arm]
         if goal.gripper != before.gripper or not np.array_equal(goal.T_base_tool, before.T_base_tool):
             self._goals[arm] = goal
@@ -141,3 +142,15 @@ def known_task(task: str) -> str:
     if task not in TASKS:
         raise ConfigurationError(closest(task, TASKS, "task"))
     return task
+
+
+def focal_lengths(embodiment: str, task: str, heights: Mapping[str, int]) -> dict[str, float]:
+    """Focal length (pixels) of cameras, by name, from the heights of their images."""
+    model = scene_model(embodiment, TASKS[known_task(task)].cubes)
+    lengths = {}
+    for camera, height in heights.items():
+        if camera not in CAMERAS:
+            raise ConfigurationError(closest(camera, CAMERAS, "camera"))
+        fovy = math.radians(float(model.camera("arm/wrist" if camera == "wrist" else camera).fovy[0]))
+        lengths[camera] = height / (2.0 * math.tan(fovy / 2.0))
+    return lengths

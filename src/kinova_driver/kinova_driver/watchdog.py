@@ -24,7 +24,7 @@ class WatchdogLimits:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.hold_s) and math.isfinite(self.stop_s) and 0.0 <= self.hold_s <= self.stop_s):
-            raise SafetyError(f"watchdog: expected 0 <= hold_s <= stop_s, not hold_s {self.hold_s}, stop_s {self.stop_s}")
+            raise SafetyError(f"watchdog: expected 0 <= hold_s <= stop_s, not {self.hold_s} and {self.stop_s}")
 
 
 class Verdict(StrEnum):
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 
 class Watchdog:
-    """Judges the age of the newest command. Time is an argument, seconds of one monotonic clock; safe between threads."""
+    """Judges the age of the newest command. Time is an argument, of one monotonic clock, s; safe between threads."""
 
     def __init__(self, limits: WatchdogLimits) -> None:
         self.limits = limits

@@ -1,0 +1,46 @@
+"""What a process does with its nodes: spin them in one thread, survive a second Ctrl-C, close them in order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from glam_core.errors import GlamError
+
+_SPIN_S = 0.2
+
+
+def run(build: Callable[[ExitStack], list[Node]]) -> int:
+    """Runs nodes until SIGINT or SIGTERM.
+
+    Args:
+        build: Makes the nodes; what it puts on the stack is closed in reverse order before the nodes are destroyed.
+
+    Returns:
+        The exit status: 0 after a signal, 1 where the nodes can not be made.
+    """
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    executor = SingleThreadedExecutor()
+    try:
+        with ExitStack() as stack:
+            for node in build(stack):
+                executor.add_node(node)
+            while not over.is_set():
+                executor.spin_once(timeout_sec=_SPIN_S)
+        return 0
+    except GlamError as error:
+        rclpy.logging.get_logger("kinova_driver").fatal(str(error))
+        return 1
+    finally:
+        executor.shutdown()
+        rclpy.try_shutdown()

@@ -1,0 +1,161 @@
+"""A simulated cell as one process, behind the topics of a real one: physics, cameras, and a driver node per arm."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Float32MultiArray
+from visualization_msgs.msg import MarkerArray
+
+from glam_core.errors import ConfigurationError, GlamError
+from glam_core.station import ArmConfig, CameraConfig, load_station
+from glam_msgs.msg import EpisodeStatus
+from glam_msgs.srv import ResetCell
+from glam_sim.model import CUBE_SIZE_M, EMBODIMENTS
+from kinova_driver import messages
+from kinova_driver.arm import Arm
+from kinova_driver.cell_clock import CameraView, CellClock, Frame
+from kinova_driver.driver_node import DriverNode
+from kinova_driver.episode import TICK_S, focal_lengths
+from kinova_driver.params import declare, parameter
+from kinova_driver.process import run
+from kinova_driver.simulator import SimulatedArm
+
+BASE_FRAME = "base_link"
+_QUEUE = QoSProfile(depth=5)
+_STATUS_PERIOD_S = 0.1
+_DIAGNOSTICS_PERIOD_S = 1.0
+_SLOW = 0.95
+_OVERVIEW_OFFSET_TICKS = 2
+"""The camera for people is rendered between the instants of the others, so that no tick has to render them all."""
+
+
+@dataclass(frozen=True)
+class CellParameters:
+    """Parameters of the simulated cell."""
+
+    station: str = parameter("", "path of the station file")
+    task: str = parameter("", "name of the task; empty for the station's")
+    seed: int = parameter(0, "seed of the first initial state", 0, 2**31 - 1)
+    embodiment: str = parameter("gen3", f"what moves: {' or '.join(EMBODIMENTS)}")
+
+
+class CellNode(Node):
+    """Owns the cell's clock; publishes its cameras, its scene and the progress of the episode; resets it."""
+
+    def __init__(self) -> None:
+        super().__init__("cell")
+        self._parameters = p = declare(self, CellParameters)
+        if not p.station:
+            raise ConfigurationError("the parameter 'station' is empty; give the path of a station file")
+        self.station = load_station(p.station)
+        self.drivers: list[DriverNode] = []
+        task = p.task or self.station.task
+        cameras = [camera for camera in self.station.cameras if camera.simulated]
+        self.clock = CellClock(p.embodiment, task, p.seed, [_view(camera) for camera in cameras], self._publish_frame)
+        self._focal = focal_lengths(p.embodiment, task, {camera.name: camera.height for camera in cameras})
+        self._images = {c.name: self.create_publisher(Image, c.topic, qos_profile_sensor_data) for c in cameras}
+        infos = {c.name: c.topic.rpartition("/")[0] + "/camera_info" for c in cameras}
+        self._infos = {
+            name: self.create_publisher(CameraInfo, topic, qos_profile_sensor_data) for name, topic in infos.items()
+        }
+        self._scene = self.create_publisher(Float32MultiArray, "scene", _QUEUE)
+        self._status = self.create_publisher(EpisodeStatus, "episode_status", _QUEUE)
+        self._markers = self.create_publisher(MarkerArray, "scene_markers", _QUEUE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _QUEUE)
+        self.create_service(ResetCell, "~/reset", self._on_reset)
+        self.create_timer(TICK_S, self._publish_scene)
+        self.create_timer(_STATUS_PERIOD_S, self._publish_status)
+        self.create_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose)
+        self.clock.start()
+
+    def close(self) -> None:
+        """Ends the cell."""
+        self.clock.close()
+        self.destroy_node()
+
+    def make_arm(self, config: ArmConfig) -> Arm:
+        """The simulated backend of an arm."""
+        return SimulatedArm(self.clock, config.name)
+
+    def _publish_frame(self, frame: Frame) -> None:
+        """On the clock's thread: the shortest way from the camera to the wire."""
+        message = messages.image_message(frame.image, frame.stamp, f"camera_{frame.camera}")
+        self._images[frame.camera].publish(message)
+        info = messages.camera_info_message(message.height, message.width, self._focal[frame.camera], message.header)
+        self._infos[frame.camera].publish(info)
+
+    def _publish_scene(self) -> None:
+        self._scene.publish(messages.vector_message(self.clock.snapshot().scene))
+
+    def _publish_status(self) -> None:
+        snapshot = self.clock.snapshot()
+        status = EpisodeStatus(
+            episode=snapshot.episode,
+            task=snapshot.task,
+            seed=snapshot.seed,
+            elapsed_s=snapshot.elapsed_s,
+            success=snapshot.success,
+            timed_out=snapshot.timed_out,
+        )
+        status.header.stamp = stamp = messages.stamp_from_monotonic(snapshot.stamp)
+        status.header.frame_id = BASE_FRAME
+        self._status.publish(status)
+        self._markers.publish(messages.cube_markers(snapshot.objects, CUBE_SIZE_M, stamp, BASE_FRAME))
+
+    def _diagnose(self) -> None:
+        statistics, snapshot = self.clock.statistics(), self.clock.snapshot()
+        slow = statistics.real_time_factor < _SLOW
+        message = messages.diagnostics_message(
+            DiagnosticStatus.WARN if slow else DiagnosticStatus.OK,
+            "simulated cell",
+            "slower than real time: close other programs or render less" if slow else "in real time",
+            "simulation",
+            {
+                "real_time_factor": statistics.real_time_factor,
+                "overruns": statistics.overruns,
+                "tick_median_ms": 1e3 * statistics.tick_median_s,
+                "tick_p99_ms": 1e3 * statistics.tick_p99_s,
+                "task": snapshot.task,
+                "seed": snapshot.seed,
+                "episode": snapshot.episode,
+            },
+        )
+        self._diagnostics.publish(message)
+
+    def _on_reset(self, request: ResetCell.Request, response: ResetCell.Response) -> ResetCell.Response:
+        try:
+            self.clock.reset(request.seed, request.task)
+            for driver in self.drivers:
+                driver.reset_driver()
+            response.success = True
+        except GlamError as error:
+            response.success, response.message = False, str(error)
+        return response
+
+
+def main() -> None:
+    """Runs a station's simulated cell until it is told to end."""
+
+    def build(stack: ExitStack) -> list[Node]:
+        cell = CellNode()
+        stack.callback(cell.close)
+        for arm in cell.station.arms:
+            driver = DriverNode(cell.make_arm, arm.name, arm.namespace)
+            stack.callback(driver.close)
+            driver.autostart()
+            cell.drivers.append(driver)
+        return [cell, *cell.drivers]
+
+    sys.exit(run(build))
+
+
+def _view(camera: CameraConfig) -> CameraView:
+    offset = _OVERVIEW_OFFSET_TICKS if camera.name == "overview" else 0
+    return CameraView(camera.name, camera.height, camera.width, camera.rate_hz, offset)
