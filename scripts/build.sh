@@ -9,11 +9,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root="$PWD"
 export PATH="$root/.venv/bin:$PATH" VIRTUAL_ENV="$root/.venv"
 messages=(src/glam_msgs)
-cmake_arguments=(-GNinja "-DPython3_EXECUTABLE=$root/.venv/bin/python")
+cmake_arguments=(
+    -GNinja
+    "-DPython3_EXECUTABLE=$root/.venv/bin/python"
+    "-DCMAKE_PROJECT_INCLUDE=$root/cmake/drop_missing_includes.cmake"
+)
 if [ "${ROS_ORIGIN:-wheels}" = wheels ]; then
     export AMENT_PREFIX_PATH="$VIRTUAL_ENV" CMAKE_PREFIX_PATH="$VIRTUAL_ENV"
     messages+=(underlay/tf2_msgs)
-    cmake_arguments+=("-DCMAKE_PROJECT_INCLUDE=$root/cmake/drop_missing_includes.cmake")
 fi
 packages=(glam_core glam_sim glam_training glam_ros kinova_driver)
 
