@@ -1,0 +1,1 @@
+"""Nodes of the deployment graph, and the graph that starts them."""

@@ -1,0 +1,201 @@
+"""Latent chunks and live tool states in, one stamped and expiring command per arm out, at the control rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from visualization_msgs.msg import MarkerArray
+
+from glam_core.errors import GlamError
+from glam_core.runtime import load_model
+from glam_msgs.msg import EpisodeStatus, LatentChunk
+from glam_msgs.msg import ToolCommand as ToolCommandMessage
+from glam_msgs.msg import ToolState as ToolStateMessage
+from glam_ros import convert, params, process, qos, topics
+from glam_ros.execution import LatentExecution, Tick, require_arms
+from glam_ros.meters import Health, LatencyMeter, Level, RateMeter
+from glam_ros.params import parameter
+from glam_ros.records import IssuedCommand
+from glam_ros.reporting import Reporter, clock_s
+
+
+@dataclass(frozen=True)
+class DecoderParameters:
+    """Parameters of the decoder node."""
+
+    model_folder: str = parameter("", "folder of an exported model, the same as the policy node's")
+    arms: tuple[str, ...] = parameter(("arm",), "names of the station's arms")
+    namespaces: tuple[str, ...] = parameter(("",), "namespace of every arm's topics, in the order of the arms")
+    rate_hz: float = parameter(40.0, "control rate: commands per second and arm, Hz", 1.0, 1000.0)
+    max_state_age_s: float = parameter(
+        0.15, "an older tool state ends the commands, and the driver holds, s", 0.01, 5.0
+    )
+    command_lifetime_s: float = parameter(0.1, "a command expires after this time, s", 0.01, 1.0)
+    hold_s: float = parameter(1.0, "the tools are held for this long when the plans run out, s", 0.0, 60.0)
+    autostart: bool = parameter(True, "configure and activate at start")
+
+
+class DecoderNode(LifecycleNode):
+    """Executes the policy's chunks."""
+
+    def __init__(self) -> None:
+        super().__init__("decoder_node")
+        params.declare(self, DecoderParameters, locked=lambda: process.label(self) != "unconfigured")
+        self._markers = self.create_lifecycle_publisher(MarkerArray, topics.PREDICTED_PATH, qos.COMMANDS)
+        self._execution: LatentExecution | None = None
+        self._fault = "not configured"
+        self._reporter = Reporter(self, self._health)
+
+    @process.refuse_on_error
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads and self-tests the model, and checks that the station has the arms that it moves."""
+        self._settings = settings = params.read(self, DecoderParameters)
+        model = load_model(Path(settings.model_folder))
+        manifest = model.manifest
+        params.require_pairs(settings.arms, settings.namespaces, "arms and namespaces")
+        require_arms(manifest.action_spec, settings.arms)
+        self._step_s = manifest.action_spec.step_s
+        self._execution = LatentExecution(
+            model.decode, manifest.action_spec, manifest.latent_size, settings.max_state_age_s, settings.hold_s
+        )
+        self._episode: int | None = None
+        self._sequence = 0
+        self._active = False
+        self._fault = self._refused = ""
+        self._rate, self._decoding, self._age = RateMeter(), LatencyMeter(), LatencyMeter()
+        self._connect()
+        self._timer = self.create_timer(1.0 / settings.rate_hz, self._on_tick)
+        self.get_logger().info(f"model '{Path(settings.model_folder).name}' passed its self-test")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begins to command, on no plan older than now."""
+        self._execution.forget(before=clock_s(self))
+        self._active = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Ceases to command; the driver's watchdog stops the arms."""
+        self._active = False
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lets the model go."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lets the model go."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def _connect(self) -> None:
+        """Subscribes to plans, tools and resets, and makes a publisher per arm."""
+        settings = self._settings
+        self._inputs = [
+            self.create_subscription(LatentChunk, topics.LATENT_CHUNK, self._on_chunk, qos.COMMANDS),
+            self.create_subscription(EpisodeStatus, topics.EPISODE_STATUS, self._on_episode, qos.STATUS),
+        ]
+        self._commands = {}
+        for arm, namespace in zip(settings.arms, settings.namespaces, strict=True):
+            state, command = (topics.of_arm(namespace, topic) for topic in (topics.TOOL_STATE, topics.COMMAND))
+            self._inputs.append(self.create_subscription(ToolStateMessage, state, self._on_tool, qos.STATES))
+            self._commands[arm] = self.create_lifecycle_publisher(ToolCommandMessage, command, qos.COMMANDS)
+
+    def _on_chunk(self, message: LatentChunk) -> None:
+        if self._active:
+            try:
+                self._execution.add_chunk(convert.chunk_from_message(message), clock_s(self))
+                self._refused = ""
+            except GlamError as error:
+                self._refuse(f"chunk refused: {error}")
+
+    def _on_tool(self, message: ToolStateMessage) -> None:
+        if self._active:
+            try:
+                self._execution.add_tool(convert.tool_state_from_message(message))
+            except GlamError as error:
+                self._refuse(f"tool state refused: {error}")
+
+    def _on_episode(self, message: EpisodeStatus) -> None:
+        """A new episode: no plan of the old one may act in it."""
+        progress = convert.episode_from_message(message)
+        if self._active and self._episode is not None and progress.episode != self._episode:
+            self._execution.forget(before=progress.began_at)
+        self._episode = progress.episode
+
+    def _on_tick(self) -> None:
+        if not self._active:
+            return
+        now = clock_s(self)
+        try:
+            tick = self._execution.tick(now)
+            self._fault = ""
+        except GlamError as error:
+            # Silence: the driver's watchdog holds the arms, then stops them.
+            self._fault = str(error)
+            return
+        if tick is None:
+            return
+        self._publish(tick, now)
+        if tick.new_step:
+            self._decoding.add(tick.decode_s)
+            if self._markers.get_subscription_count():
+                paths = self._execution.predicted_path(now)
+                self._markers.publish(convert.path_markers(paths, now, lifetime_s=2.0 * self._step_s))
+
+    def _publish(self, tick: Tick, now: float) -> None:
+        for arm, command in tick.commands.items():
+            issued = IssuedCommand(
+                arm=arm,
+                sequence=self._sequence,
+                command=command,
+                issued_at=now,
+                observed_at=tick.observed_at,
+                expires_at=now + self._settings.command_lifetime_s,
+                hold=tick.hold,
+                decode_s=tick.decode_s,
+            )
+            self._commands[arm].publish(convert.command_message(issued))
+        self._sequence += 1
+        self._rate.tick(now)
+        self._age.add(now - tick.observed_at)
+
+    def _refuse(self, fault: str) -> None:
+        if fault != self._refused:
+            self.get_logger().error(fault)
+        self._refused = fault
+
+    def _health(self, now: float) -> Health:
+        if self._execution is None:
+            return Health(self.get_name(), Level.WARN, self._fault)
+        values = {
+            "rate_hz": f"{self._rate.rate_hz(now):.1f}",
+            "age_s": f"{self._rate.age_s(now):.3f}",
+            "decode_ms": self._decoding.summary_ms(),
+            "observation_age_ms": self._age.summary_ms(),
+        }
+        fault = self._fault or self._refused
+        return Health(self.get_name(), Level.ERROR if fault else Level.OK, fault or "executes", values)
+
+    def _release(self) -> None:
+        """Ends the timer, the subscriptions and the publishers of commands."""
+        if self._execution is None:
+            return
+        self.destroy_timer(self._timer)
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        for publisher in self._commands.values():
+            self.destroy_lifecycle_publisher(publisher)
+        self._execution, self._active, self._fault = None, False, "not configured"
+
+
+def main() -> None:
+    """Runs the node."""
+    process.main(DecoderNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""From chunks of latents to commands: which latent is due, what it means for the tool as it is now, and when to hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glam_core.chunks import Chunk, ChunkScheduler
+from glam_core.errors import ObservationError, SpecError, StaleObservationError
+from glam_core.spec import ActionSpec
+from glam_core.tool import ARM_ACTION_COMPONENTS, ToolCommand, ToolState, commands_from_action, state_vector
+from glam_ros.records import MeasuredTool, PlannedChunk
+
+Decode = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+"""Latent `(d,)` and robot state `(S,)` to relative action `(A,)`; the identity on the latent for a direct policy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tick:
+    """What to publish at one control tick: a command per arm.
+
+    Attributes:
+        commands: Arm to command.
+        observed_at: Capture time of the observation behind the commands, s.
+        hold: True while no latent is due and the tools stay where they were measured.
+        decode_s: Time spent decoding, s; 0 when the commands of the step were already there.
+        new_step: True at the first tick of a step.
+    """
+
+    commands: dict[str, ToolCommand]
+    observed_at: float
+    hold: bool
+    decode_s: float
+    new_step: bool
+
+
+class LatentExecution:
+    """Executes chunks at the control rate. Each latent is decoded once, with the tools as they are when it becomes due."""
+
+    def __init__(
+        self,
+        decode: Decode,
+        action_spec: ActionSpec,
+        latent_size: int,
+        max_state_age_s: float,
+        hold_s: float,
+    ) -> None:
+        """Prepares the execution.
+
+        Args:
+            decode: Latent and robot state to action.
+            action_spec: What the action means.
+            latent_size: Numbers per latent; chunks of another size are refused.
+            max_state_age_s: An older tool state stops the commands, s.
+            hold_s: For how long the tools are held after the last latent, s; then silence, and the driver stops.
+        """
+        self._decode, self._spec = decode, action_spec
+        self._max_state_age_s, self._hold_s = max_state_age_s, hold_s
+        self._scheduler = ChunkScheduler(action_spec.step_s, latent_size)
+        self._measured: dict[str, MeasuredTool] = {}
+        self._forgotten_before = -np.inf
+        self._clear_step()
+
+    def add_tool(self, measured: MeasuredTool) -> None:
+        """Takes in a measured tool; raises SpecError for an arm that the model does not move."""
+        if measured.arm not in self._spec.arms:
+            raise SpecError(f"tool state of arm '{measured.arm}', but the model moves {', '.join(self._spec.arms)}")
+        self._measured[measured.arm] = measured
+
+    def add_chunk(self, chunk: PlannedChunk, now: float) -> None:
+        """Takes in a plan; raises SpecError or ObservationError where it does not fit the model, is not finite, or too old."""
+        if chunk.observed_at < self._forgotten_before:
+            raise ObservationError(
+                f"a chunk observed {self._forgotten_before - chunk.observed_at:.3f} s before the reset"
+            )
+        self._scheduler.add(Chunk(chunk.latents, chunk.observed_at, chunk.step_s), now)
+
+    def forget(self, before: float) -> None:
+        """Drops every plan and tool state, and refuses chunks that were observed before `before` (s): a new episode began."""
+        self._forgotten_before = before
+        self._scheduler.reset()
+        self._measured.clear()
+        self._clear_step()
+
+    def tick(self, now: float) -> Tick | None:
+        """The commands of this moment.
+
+        Returns:
+            None where there is nothing to say: no plan yet, or held for long enough.
+
+        Raises:
+            StaleObservationError: A tool state is missing or too old; nothing may be commanded.
+        """
+        due = self._scheduler.due(now)
+        if due is None:
+            return None
+        tools = self._tools(now)
+        if due.held:
+            return self._hold(tools, due.observed_at, now)
+        self._hold_since = None
+        if due.step == self._step:
+            return Tick(self._commands, due.observed_at, hold=False, decode_s=0.0, new_step=False)
+        start = time.perf_counter()
+        self._commands = self._decoded(due.latent, tools)
+        decode_s = time.perf_counter() - start
+        self._step = due.step
+        return Tick(self._commands, due.observed_at, hold=False, decode_s=decode_s, new_step=True)
+
+    def predicted_path(self, now: float) -> dict[str, list[ToolCommand]]:
+        """The commands to come, were every one reached exactly: the rest of the plan, decoded open-loop."""
+        tools = {arm: measured.tool for arm, measured in self._measured.items()}
+        paths: dict[str, list[ToolCommand]] = {arm: [] for arm in self._spec.arms}
+        for latent in self._scheduler.upcoming(now):
+            commands = self._decoded(latent, tools)
+            tools = {arm: ToolState(command.T_base_tool, command.gripper) for arm, command in commands.items()}
+            for arm, command in commands.items():
+                paths[arm].append(command)
+        return paths
+
+    def _decoded(self, latent: NDArray[np.float32], tools: dict[str, ToolState]) -> dict[str, ToolCommand]:
+        action = self._decode(latent, state_vector(tools, self._spec.arms))
+        commands = commands_from_action(action, tools, self._spec)
+        # A network overshoots the range of the gripper by a hair; beyond it there is nothing to ask for.
+        return {arm: replace(command, gripper=min(max(command.gripper, 0.0), 1.0)) for arm, command in commands.items()}
+
+    def _hold(self, tools: dict[str, ToolState], observed_at: float, now: float) -> Tick | None:
+        """The pose measured when the hold began, until `hold_s` have passed."""
+        if self._hold_since is None:
+            self._hold_since, self._step = now, None
+            self._commands = {arm: ToolCommand(tool.T_base_tool, tool.gripper) for arm, tool in tools.items()}
+        if now - self._hold_since > self._hold_s:
+            return None
+        return Tick(self._commands, observed_at, hold=True, decode_s=0.0, new_step=False)
+
+    def _tools(self, now: float) -> dict[str, ToolState]:
+        for arm in self._spec.arms:
+            if arm not in self._measured:
+                raise StaleObservationError(f"no tool state of arm '{arm}' yet; is its driver running?")
+            age = now - self._measured[arm].stamp
+            if age > self._max_state_age_s:
+                raise StaleObservationError(
+                    f"the tool state of arm '{arm}' is {age:.3f} s old; at most {self._max_state_age_s:g} s is acted on"
+                )
+        return {arm: self._measured[arm].tool for arm in self._spec.arms}
+
+    def _clear_step(self) -> None:
+        self._step: tuple[float, int] | None = None
+        self._commands: dict[str, ToolCommand] = {}
+        self._hold_since: float | None = None
+
+
+def require_arms(spec: ActionSpec, station_arms: Sequence[str]) -> None:
+    """Raises SpecError unless the model's action moves exactly the arms of the station."""
+    if spec.arms != tuple(station_arms):
+        raise SpecError(
+            f"the model's action has {spec.size} numbers, for the arms {', '.join(spec.arms)}; the station has the arms "
+            f"{', '.join(station_arms)}. Choose a model that was trained for these arms"
+        )
+    if spec.components != ARM_ACTION_COMPONENTS:
+        raise SpecError(
+            f"the model's action has {len(spec.components)} numbers per arm ({', '.join(spec.components)}); "
+            f"the arms take {len(ARM_ACTION_COMPONENTS)} ({', '.join(ARM_ACTION_COMPONENTS)})"
+        )

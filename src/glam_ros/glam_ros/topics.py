@@ -1,0 +1,27 @@
+"""Names of topics, services and nodes: the one place where they are spelt. An arm's topics live in its namespace."""
+
+from __future__ import annotations
+
+TOOL_STATE = "tool_state"
+JOINT_STATES = "joint_states"
+SCENE = "scene"
+LATENT_CHUNK = "policy/latent_chunk"
+COMMAND = "command"
+COMMAND_REPORT = "command_report"
+PREDICTED_PATH = "predicted_path"
+TOOL_PATH = "tool_path"
+EPISODE_STATUS = "episode_status"
+DIAGNOSTICS = "/diagnostics"
+RESET_CELL = "/cell/reset"
+DRIVER_NODE = "driver"
+ENABLE_DRIVER = "enable"
+
+
+def camera_image(camera: str) -> str:
+    """The topic of a camera's images, unless its station says otherwise."""
+    return f"camera/{camera}/image_raw"
+
+
+def of_arm(namespace: str, topic: str) -> str:
+    """The absolute name of an arm's topic; the namespace is empty when there is one arm."""
+    return "/" + "/".join(part for part in (namespace.strip("/"), topic) if part)

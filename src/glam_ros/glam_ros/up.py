@@ -1,0 +1,82 @@
+"""`glam up`: the graph of a station with a model, where there is no `ros2 launch`."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from std_srvs.srv import SetBool
+
+from glam_ros import graph, resources, topics
+from glam_ros.graph import Place, Simulation
+from glam_ros.live import GraphError, Interrupted, LiveGraph
+
+READY_TIMEOUT_S = 60.0
+FOREVER_S = float("inf")
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """Starts the nodes of a station with a model, shows their output, and ends them all on Ctrl-C."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """Name of a shipped model, or path of a model folder."""
+    station: str = resources.DEFAULT_STATION
+    """Name of a shipped station, or path of a station file."""
+    task: str = ""
+    """Task of a simulated cell; the model's where it is empty."""
+    seed: int = 0
+    """Seed of the first initial state of a simulated cell."""
+    embodiment: str = "gen3"
+    """What moves in a simulated cell."""
+    enable: bool = False
+    """Let the arms move as soon as everything is ready; otherwise a person enables the drivers."""
+    domain: int | None = None
+    """ROS domain; the shell's where it is not given."""
+
+
+def main() -> int:
+    """Runs `glam up`; returns the exit status."""
+    options = tyro.cli(UpOptions)
+    place = Place.read(resources.station_file(options.station))
+    folder = resources.model_folder(options.model)
+    task = options.task or graph.read_manifest(folder).task
+    description = graph.deployment(place, folder, Simulation(task, options.seed, options.embodiment))
+    printer = LinePrinter(max(len(process.name) for process in description.processes))
+    with LiveGraph(description, printer.show, "glam_up", options.domain) as live:
+        try:
+            live.wait_ready(READY_TIMEOUT_S)
+            printer.show("glam up", f"ready: {', '.join(live.pids)}. Ctrl-C ends it")
+            if options.enable:
+                enable(live, place)
+            live.wait(lambda: False, FOREVER_S)
+        except Interrupted:
+            printer.show("glam up", "ending")
+    return 0
+
+
+def enable(live: LiveGraph, place: Place, timeout_s: float = 10.0) -> None:
+    """Enables every driver of the station; raises GraphError where one refuses."""
+    for arm in place.station.arms:
+        client = live.node.create_client(SetBool, topics.of_arm(arm.namespace, topics.ENABLE_DRIVER))
+        answer = live.call(client, SetBool.Request(data=True), timeout_s)
+        live.node.destroy_client(client)
+        if not answer.success:
+            raise GraphError(f"the driver of arm '{arm.name}' can not be enabled: {answer.message}")
+
+
+class LinePrinter:
+    """Shows lines of several processes, each with the name of its process in front."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._lock = threading.Lock()
+
+    def show(self, name: str, line: str) -> None:
+        """Writes one line; may be called from any thread."""
+        with self._lock:
+            sys.stdout.write(f"{name:<{self._width}} | {line}\n")
+            sys.stdout.flush()
