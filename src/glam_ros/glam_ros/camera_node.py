@@ -112,7 +112,3 @@ class CameraNode(LifecycleNode):
 def main() -> None:
     """Runs the node."""
     process.main(CameraNode)
-
-
-if __name__ == "__main__":
-    main()

@@ -195,7 +195,3 @@ class DecoderNode(LifecycleNode):
 def main() -> None:
     """Runs the node."""
     process.main(DecoderNode)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 import rclpy
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
 
 from glam_core.errors import GlamError
 from glam_ros.graph import Graph
@@ -27,6 +27,7 @@ from glam_ros.supervisor import Sink, Supervisor
 
 SPIN_S = 0.05
 TAIL_LINES = 12
+ANSWER_S = 3.0
 
 
 class GraphError(GlamError):
@@ -115,18 +116,23 @@ class LiveGraph(AbstractContextManager):
             self._executor.spin_once(timeout_sec=SPIN_S)
         return True
 
-    def call(self, client, request, timeout_s: float):
-        """Calls a service and waits for its answer.
+    def call(self, client: Client, request: Any, timeout_s: float) -> Any:
+        """Calls a service, which has to be harmless when repeated, and waits for its answer.
+
+        An answer that is lost, as happens while the nodes are still discovering each other, is asked for again.
 
         Raises:
             GraphError: The service is not there or does not answer in time.
         """
+        deadline = time.monotonic() + timeout_s
         if not self.wait(client.service_is_ready, timeout_s):
             raise GraphError(f"the service {client.srv_name} is not there")
-        future: Future = client.call_async(request)
-        if not self.wait(future.done, timeout_s):
-            raise GraphError(f"the service {client.srv_name} did not answer within {timeout_s:g} s")
-        return future.result()
+        while (left_s := deadline - time.monotonic()) > 0.0:
+            future = client.call_async(request)
+            if self.wait(future.done, min(left_s, ANSWER_S)):
+                return future.result()
+            client.remove_pending_request(future)
+        raise GraphError(f"the service {client.srv_name} did not answer within {timeout_s:g} s")
 
     def _require_alive(self) -> None:
         if self._stop.is_set():

@@ -82,7 +82,3 @@ class Monitor(Node):
 def main() -> None:
     """Runs the monitor."""
     process.main(Monitor)
-
-
-if __name__ == "__main__":
-    main()

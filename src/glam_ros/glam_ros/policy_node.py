@@ -231,7 +231,3 @@ class PolicyNode(LifecycleNode):
 def main() -> None:
     """Runs the node."""
     process.main(PolicyNode)
-
-
-if __name__ == "__main__":
-    main()

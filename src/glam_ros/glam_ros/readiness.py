@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 from rclpy.task import Future
 
 ASK_PERIOD_S = 0.1
+ASKS_PER_QUESTION = 10
+"""A question that was not answered after so many periods is asked again: an answer can be lost during discovery."""
 
 
 class Readiness:
@@ -24,14 +25,14 @@ class Readiness:
         """
         self._node = node
         self._clients = {name: node.create_client(GetState, f"{name}/get_state") for name in names}
-        self._asked: dict[str, Future] = {}
-        self.states: dict[str, str] = dict.fromkeys(self._clients, "not there")
+        self._questions: dict[str, tuple[Future, int]] = {}
+        self._states: dict[str, str] = dict.fromkeys(self._clients, "not there")
         self._timer = node.create_timer(ASK_PERIOD_S, self._ask)
 
     @property
     def waiting_for(self) -> dict[str, str]:
         """The nodes that are not active yet, and how they are."""
-        return {name: state for name, state in self.states.items() if state != "active"}
+        return {name: state for name, state in self._states.items() if state != "active"}
 
     def close(self) -> None:
         """Ceases to ask."""
@@ -41,13 +42,10 @@ class Readiness:
 
     def _ask(self) -> None:
         for name in self.waiting_for:
-            asked = self._asked.get(name)
-            if asked is not None and asked.done():
-                self._note(name, asked)
-            if name not in self._asked and self._clients[name].service_is_ready():
-                self._asked[name] = self._clients[name].call_async(GetState.Request())
-
-    def _note(self, name: str, asked: Future) -> None:
-        state: State = asked.result().current_state
-        self.states[name] = state.label
-        del self._asked[name]
+            question, periods = self._questions.pop(name, (None, ASKS_PER_QUESTION))
+            if question is not None and question.done():
+                self._states[name] = question.result().current_state.label
+            elif periods < ASKS_PER_QUESTION:
+                self._questions[name] = (question, periods + 1)
+            elif self._clients[name].service_is_ready():
+                self._questions[name] = (self._clients[name].call_async(GetState.Request()), 0)

@@ -39,7 +39,7 @@ def command_line(process: Process) -> list[str]:
     """
     module = f"{process.package}.{process.executable}"
     if _importable(module):
-        start = [sys.executable, "-m", module]
+        start = [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())"]
     elif installed := _installed_executable(process.package, process.executable):
         start = [str(installed)]
     else:

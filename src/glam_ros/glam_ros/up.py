@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from glam_ros.live import GraphError, Interrupted, LiveGraph
 
 READY_TIMEOUT_S = 60.0
 FOREVER_S = float("inf")
+RETRY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,14 @@ def main() -> int:
 
 
 def enable(live: LiveGraph, place: Place, timeout_s: float = 10.0) -> None:
-    """Enables every driver of the station; raises GraphError where one refuses."""
+    """Enables every driver of the station, as soon as it agrees; raises GraphError where one goes on refusing."""
+    deadline = time.monotonic() + timeout_s
     for arm in place.station.arms:
         client = live.node.create_client(SetBool, topics.of_arm(arm.namespace, topics.ENABLE_DRIVER))
         answer = live.call(client, SetBool.Request(data=True), timeout_s)
+        while not answer.success and time.monotonic() < deadline:
+            live.wait(lambda: False, RETRY_S)
+            answer = live.call(client, SetBool.Request(data=True), timeout_s)
         live.node.destroy_client(client)
         if not answer.success:
             raise GraphError(f"the driver of arm '{arm.name}' can not be enabled: {answer.message}")
