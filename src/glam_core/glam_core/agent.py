@@ -73,7 +73,8 @@ class Agent:
             )
         if not 0.0 <= latency_s < chunk_length * action_spec.step_s:
             raise ConfigurationError(
-                f"latency_s is {latency_s}; expected 0 up to {chunk_length * action_spec.step_s:.3f} s, the time a chunk covers"
+                f"latency_s is {latency_s}; expected 0 up to {chunk_length * action_spec.step_s:.3f} s, "
+                "the time that a chunk covers"
             )
         self._predict = predict
         self._decode = decode

@@ -19,9 +19,9 @@ _TOLERANCE_S = 1e-6
 class ObservationBuffer:
     """The newest samples of every stream of an observation spec.
 
-    Samples are aligned to the newest moment that every stream has reached: of each stream the nearest sample is taken, and
-    for history the samples nearest to one, two, ... periods before. Before the first sample, the first one is repeated, as
-    in the training data. Not thread-safe.
+    Samples are aligned to the newest moment that every stream has reached: of each stream the nearest sample is taken,
+    and for history the samples nearest to one, two, ... periods before. Before the first sample, the first one is
+    repeated, as in the training data. Not thread-safe.
 
     Args:
         spec: The streams, their sizes, rate and history.
@@ -58,7 +58,7 @@ class ObservationBuffer:
         """Adds a vector `(D,)`, measured at `stamp` (s).
 
         Raises:
-            ObservationError: The vector is unknown, of another size or not finite, or the stamp older than the last one.
+            ObservationError: The vector is unknown, of another size or not finite, or older than the last one.
         """
         if name not in self._vectors:
             raise ObservationError(closest(name, self._vectors, "vector"))
@@ -113,7 +113,8 @@ class ObservationBuffer:
             raise ObservationError(f"{what} has a stamp that is not finite: {stamp}")
         if samples and stamp < samples[-1][0]:
             raise ObservationError(
-                f"{what} went back in time, from {samples[-1][0]:.3f} to {stamp:.3f} s; reset the buffer when a clock starts again"
+                f"{what} went back in time, from {samples[-1][0]:.3f} to {stamp:.3f} s; "
+                "reset the buffer when a clock starts again"
             )
         if samples and stamp == samples[-1][0]:
             samples.pop()

@@ -1,7 +1,7 @@
 """Which latent is due now: chunks of latents on their own time grid, switched at step boundaries.
 
-Step `i` of a chunk observed at `t_o` governs `[t_o + i step_s, t_o + (i + 1) step_s)`. A new chunk takes over where one of its own
-steps begins, so latency costs foresight (the steps that have passed are skipped) and never causes a jump.
+Step `i` of a chunk observed at `t_o` governs `[t_o + i step_s, t_o + (i + 1) step_s)`. A new chunk takes over where one
+of its own steps begins, so latency costs foresight (the steps that have passed are skipped) and never causes a jump.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ class Due:
 class ChunkScheduler:
     """Hands out the latent that is due, once the clock says so.
 
-    A chunk that arrives while another is executing waits for its own next step boundary; one that arrives while nothing is
-    executing is taken over at once. A latent is never repeated beyond its step: when a chunk runs out, `due` says `held`.
-    Time never runs backwards for it, not even when `now` does; call `reset` at the start of an episode.
+    A chunk that arrives while another is executing waits for its own next step boundary; one that arrives while nothing
+    is executing is taken over at once. A latent is never repeated beyond its step: when a chunk runs out, `due` says
+    `held`. Time never runs backwards for it, not even when `now` does; call `reset` at the start of an episode.
 
     Args:
         step_s: Seconds that one latent governs.
@@ -98,7 +98,8 @@ class ChunkScheduler:
     def __init__(self, step_s: float, latent_size: int | None = None, blend_steps: int = 0) -> None:
         if not step_s > 0 or blend_steps < 0 or (latent_size is not None and latent_size < 1):
             raise ConfigurationError(
-                f"a scheduler needs step_s > 0, blend_steps >= 0 and latent_size >= 1, not {step_s}, {blend_steps}, {latent_size}"
+                "a scheduler needs step_s > 0, latent_size >= 1 and blend_steps >= 0, "
+                f"not {step_s}, {latent_size} and {blend_steps}"
             )
         self.step_s = step_s
         self.latent_size = latent_size
@@ -130,7 +131,7 @@ class ChunkScheduler:
         now = self._advance(now)
         self._check(chunk, now)
         if self._active is None or now >= self._active.ends_at - TIME_TOLERANCE_S:
-            switch_at = now
+            switch_at = max(now, chunk.observed_at)
         else:
             index = max(0, math.ceil((now - chunk.observed_at - TIME_TOLERANCE_S) / self.step_s))
             # A step that has begun on this very boundary is executed to its end.
@@ -142,10 +143,12 @@ class ChunkScheduler:
     def due(self, now: float) -> Due | None:
         """The step that governs `now` (s); None before the first chunk's first step."""
         now = self._advance(now)
-        while self._waiting and self._waiting[0][0] <= now + TIME_TOLERANCE_S:
-            self._previous, self._active = self._active, self._waiting.pop(0)[1]
-            self._switch_index = max(0, self._active.index_at(now))
-        if self._active is None or self._active.index_at(now) < 0:
+        ready = [chunk for switch_at, chunk in self._waiting if switch_at <= now + TIME_TOLERANCE_S]
+        if ready:
+            del self._waiting[: len(ready)]
+            self._previous, self._active = self._active, ready[-1]
+            self._switch_index = self._active.index_at(now)
+        if self._active is None:
             return None
         index = min(self._active.index_at(now), len(self._active.latents))
         started_at = self._active.starts_at(index)
@@ -157,7 +160,7 @@ class ChunkScheduler:
         return Due(latent, index, self._active.observed_at, started_at, held, is_new)
 
     def upcoming(self, now: float) -> NDArray[np.float32]:
-        """The latents of the active chunk from the current step on, `(n, d)`, n = 0 when there are none: for display."""
+        """The latents of the active chunk from the current step on, `(n, d)`; n = 0 where there are none."""
         if self._active is None:
             return np.zeros((0, self.latent_size or 0), dtype=np.float32)
         return self._active.latents[max(0, self._active.index_at(max(now, self._now))) :]
@@ -194,7 +197,7 @@ class ChunkScheduler:
             raise ObservationError(f"the chunk observed at {chunk.observed_at:.3f} s is not finite from step {step} on")
         known = [chunk for _, chunk in self._waiting] + ([self._active] if self._active else [])
         newest = max((chunk.observed_at for chunk in known), default=-math.inf)
-        if chunk.observed_at < newest - TIME_TOLERANCE_S:
+        if chunk.observed_at < newest:
             raise StaleObservationError(
                 f"the chunk observed at {chunk.observed_at:.3f} s is older than the one in use ({newest:.3f} s)"
             )

@@ -35,4 +35,4 @@ def prepare_image(image: NDArray[np.uint8], spec: ImageSpec) -> NDArray[np.uint8
     crop_width = max(1, min(width, round(height * spec.width / spec.height)))
     top, left = (height - crop_height) // 2, (width - crop_width) // 2
     cropped = array[top : top + crop_height, left : left + crop_width]
-    return cv2.resize(cropped, (spec.width, spec.height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(cropped, (spec.width, spec.height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

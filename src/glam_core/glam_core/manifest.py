@@ -189,7 +189,8 @@ def read_manifest(folder: Path | str) -> Manifest:
     version = data.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ModelFolderError(
-            f"{path} has schema version {version}; this GLAM reads up to {SCHEMA_VERSION}: update GLAM, or export the model again"
+            f"{path} has schema version {version}; this GLAM reads up to {SCHEMA_VERSION}: "
+            "update GLAM, or export the model again"
         )
     entry = b'"digest": "%b"'
     digest = str(data.get("digest", ""))

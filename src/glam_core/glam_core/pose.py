@@ -1,7 +1,7 @@
 """Rigid-body maths as stateless functions. `T_a_b` maps coordinates of frame b into frame a.
 
-Rotations are `(..., 3, 3)` matrices, transforms `(..., 4, 4)`, all float64; leading dimensions are batches. Rotation 6D is
-the first two columns of the matrix, concatenated: `[R[:, 0], R[:, 1]]`. Quaternions are `(x, y, z, w)`.
+Rotations are `(..., 3, 3)` matrices, transforms `(..., 4, 4)`, all float64; leading dimensions are batches. Rotation 6D
+is the first two columns of the matrix, concatenated: `[R[:, 0], R[:, 1]]`. Quaternions are `(x, y, z, w)`.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _require_signature(
     inputs: dict[str, tuple[str, Shape]],
     outputs: dict[str, tuple[str, Shape]],
 ) -> None:
-    """Raises ModelFolderError unless the graph has exactly these inputs and at least these outputs; lists all problems."""
+    """Raises ModelFolderError, with all problems, unless the graph has just these inputs, and these outputs."""
     got_inputs = {node.name: (node.type, tuple(node.shape)) for node in session.get_inputs()}
     got_outputs = {node.name: (node.type, tuple(node.shape)) for node in session.get_outputs()}
     problems = [f"unexpected input {name}" for name in got_inputs if name not in inputs]
@@ -254,7 +254,8 @@ def _rows(values: ArrayLike, size: int, what: str) -> NDArray[np.float32]:
     return array
 
 
-def _checked(array: NDArray, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
+def _checked(output: object, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
+    array = np.asarray(output, dtype=np.float32)
     if array.shape != shape:
         raise SpecError(f"the model gave a {what} of shape {array.shape}; its manifest says {shape}")
     if not np.all(np.isfinite(array)):

@@ -1,11 +1,11 @@
 """The safety filter: the last word on every command, in the driver and in evaluation alike.
 
-All limits are convex sets around the previous command, so a command that breaks some of them is moved back along straight
-lines (projections and scalings) and the arm slides along the limit instead of freezing. Every change is reported as a `Clamp`.
+All limits are convex sets around the previous command, so a command that breaks some of them is moved back along
+straight lines (projections and scalings): the arm slides along the limit instead of freezing. Every change is reported.
 
-Speeds are those of the command: distance of a move over the time since the previous move, counted as `command_period_s` at
-most. A target that is sent again unchanged is no move. So one set of limits means the same to a driver that repeats targets at
-40 Hz and to an evaluation that sends them at 10 Hz.
+Speeds are those of the command: the distance of a move over the time since the previous move, counted as
+`command_period_s` at most. A target that is sent again unchanged is no move. So one set of limits means the same to a
+driver that repeats targets at 40 Hz and to an evaluation that sends them at 10 Hz.
 """
 
 from __future__ import annotations
@@ -259,8 +259,8 @@ class SafetyFilter:
 def _leave_capsule(direction: Vector3, velocity: Vector3, radius: float) -> float:
     """How far a ray from the origin along `direction` stays within `radius` of the segment from 0 to `velocity`.
 
-    That is the greatest speed in this direction that is reached from any speed between rest and `velocity` by a change of
-    at most `radius`: braking is free, speeding up and turning are not.
+    That is the greatest speed in this direction that a change of at most `radius` reaches from any speed between rest
+    and `velocity`: braking is free, speeding up and turning are not.
     """
     along = float(direction @ velocity)
     if along <= 0.0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from typing import Any, ClassVar, Self
 
@@ -47,7 +46,7 @@ class Schema(BaseModel):
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """Turns a pydantic error into one message: each problem with its path, the value given, and the closest legal key."""
+    """One message for a pydantic error: each problem with its path, the value given, and the closest legal key."""
     problems = []
     for problem in error.errors(include_url=False):
         *parents, key = problem["loc"] or ("",)
@@ -89,6 +88,6 @@ def _is_model(item: Any) -> bool:
 def _flatten(annotation: Any) -> list[Any]:
     """Every plain type inside an annotation such as `tuple[Camera, ...] | None`."""
     arguments = typing.get_args(annotation)
-    if not arguments or isinstance(annotation, types.GenericAlias) and not arguments:
+    if not arguments:
         return [annotation]
     return [leaf for argument in arguments for leaf in _flatten(argument)]

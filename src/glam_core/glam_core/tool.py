@@ -77,7 +77,7 @@ def commands_from_action(action: ArrayLike, tools: Mapping[str, ToolState], spec
     """Turns a relative action into absolute commands; the tool keeps pointing down.
 
     Args:
-        action: `(A,)`: per arm x y z (m, base frame) and yaw (rad) relative to the measured pose, and the gripper target.
+        action: `(A,)`: per arm x y z (m, base frame) and yaw (rad) relative to the measured pose, and gripper target.
         tools: The measured tool of every arm.
         spec: The action spec that `action` follows.
 
@@ -127,7 +127,7 @@ def _tool(tools: Mapping[str, ToolState], arm: str) -> ToolState:
 def _rows(values: ArrayLike, arms: Sequence[str], size: int, what: str) -> NDArray[np.float64]:
     vector = np.asarray(values, dtype=np.float64)
     if vector.shape != (len(arms) * size,):
-        raise SpecError(f"a {what} of {len(arms)} arm(s) has shape ({len(arms) * size},), not {vector.shape}")
+        raise SpecError(f"the {what} of {len(arms)} arm(s) has shape ({len(arms) * size},), not {vector.shape}")
     return vector.reshape(len(arms), size)
 
 
