@@ -223,7 +223,7 @@ def test_bad_chunks_are_refused():
         scheduler.add(chunk(1.1, step_s=0.2), 1.1)
     with pytest.raises(StaleObservationError, match="older than the one in use"):
         scheduler.add(chunk(0.9), 1.1)
-    with pytest.raises(StaleObservationError, match="ended 0.100 s ago"):
+    with pytest.raises(StaleObservationError, match=r"ended 0\.100 s ago"):
         scheduler.add(chunk(1.1, length=2), 1.4)
     with pytest.raises(ObservationError, match="in the future"):
         scheduler.add(chunk(9.0), 1.1)
