@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 MAX_LAG_S = 0.1
 """A cell that falls further behind the wall clock gives up on the lost time, and counts an overrun."""
+ANSWER_S = 0.006
+"""Between a measurement and the motion that follows it: time for a driver to answer within the same tick."""
+
 _WINDOW = 400
 
 
@@ -37,16 +40,12 @@ class Order(Enum):
 
 @dataclass(frozen=True)
 class CameraView:
-    """One camera of the cell: which, how large, how often, and at which control tick of its period it captures.
-
-    Cameras with the same rate and offset capture the same instant.
-    """
+    """One camera of the cell: which, how large, how often. Cameras with the same rate capture the same instants."""
 
     name: str
     height: int
     width: int
     rate_hz: float = 10.0
-    offset_ticks: int = 0
 
     @property
     def period_ticks(self) -> int:
@@ -97,7 +96,8 @@ class CellClock:
         task: str,
         seed: int,
         cameras: Sequence[CameraView] = (),
-        on_frame: Callable[[Frame], None] | None = None,
+        on_frame: Callable[[Frame], None] = lambda frame: None,
+        on_measured: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepares the clock; `start` makes the cell.
@@ -108,10 +108,11 @@ class CellClock:
             seed: Decides the first initial state.
             cameras: What is rendered.
             on_frame: Called on the clock's thread with every frame; it has to be quick.
+            on_measured: Called on the clock's thread at every tick: a snapshot waits, for `ANSWER_S`, to be answered.
             clock: Monotonic time, s.
         """
         self._embodiment, self._task, self._seed = embodiment, known_task(task), seed
-        self._cameras, self._on_frame, self._clock = tuple(cameras), on_frame, clock
+        self._cameras, self._on_frame, self._on_measured, self._clock = tuple(cameras), on_frame, on_measured, clock
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._ready: Future[None] = Future()
@@ -202,6 +203,7 @@ class CellClock:
         episode = None
         try:
             episode = Episode(self._embodiment, self._task, self._seed)
+            self._warm_up(episode)
             self._measure(episode)
             self._ready.set_result(None)
             self._keep_time(episode)
@@ -223,7 +225,9 @@ class CellClock:
             started = self._clock()
             if not self._failures.frozen:
                 self._measure(episode)
+                self._on_measured()
                 self._capture(episode, tick)
+                self._over.wait(max(0.0, due + ANSWER_S - self._clock()))
                 self._command(episode)
                 episode.advance()
             now = self._clock()
@@ -237,6 +241,7 @@ class CellClock:
             self._orders.clear()
         try:
             episode.reset(task, seed)
+            self._warm_up(episode)
         except GlamError as error:
             done.set_exception(error)
             return
@@ -244,6 +249,11 @@ class CellClock:
         self._ticks.clear()
         self._measure(episode)
         done.set_result(None)
+
+    def _warm_up(self, episode: Episode) -> None:
+        """Makes every GL context before time runs: a first frame takes many ticks."""
+        for view in self._cameras:
+            episode.render(view.name, view.height, view.width)
 
     def _measure(self, episode: Episode) -> None:
         with self._lock:
@@ -256,11 +266,11 @@ class CellClock:
 
     def _capture(self, episode: Episode, tick: int) -> None:
         """Renders the cameras that are due; all of them carry the stamp of the measurement that was just taken."""
-        if self._on_frame is None or self._failures.dark:
+        if self._failures.dark:
             return
         stamp = self.snapshot().stamp
         for view in self._cameras:
-            if tick % view.period_ticks == view.offset_ticks % view.period_ticks:
+            if tick % view.period_ticks == 0:
                 self._on_frame(Frame(view.name, episode.render(view.name, view.height, view.width), stamp))
 
     def _command(self, episode: Episode) -> None:

@@ -79,6 +79,8 @@ class DriverNode(LifecycleNode):
         self._entities: list[tuple[Callable, object]] = []
         self._timers: list = []
         self._logged = Mode.DISABLED
+        self._ticked_at = 0.0
+        self._woken = self.create_guard_condition(self._tick)
 
     def autostart(self) -> None:
         """Configures and activates, unless the parameter says that a manager does so; raises where that fails."""
@@ -93,6 +95,11 @@ class DriverNode(LifecycleNode):
         self._rest("the driver node ends")
         self._disconnect()
         self.destroy_node()
+
+    def wake(self) -> None:
+        """There is a new measurement: answers it at once instead of at the timer. May be called from any thread."""
+        if self._timers:
+            self._woken.trigger()
 
     def reset_driver(self) -> None:
         """Leaves any stop; the driver waits to be enabled."""
@@ -183,7 +190,7 @@ class DriverNode(LifecycleNode):
 
     def _make_interfaces(self) -> None:
         def publisher(kind: type, topic: str) -> object:
-            made = Node.create_publisher(self, kind, topic, _QUEUE)
+            made = Node.create_publisher(self, kind, topic, _QUEUE, event_callbacks=messages.NO_EVENTS)
             self._entities.append((self.destroy_publisher, made))
             return made
 
@@ -219,8 +226,12 @@ class DriverNode(LifecycleNode):
 
     def _tick(self) -> None:
         now = time.monotonic()
-        tick = self._driver.tick(now)
+        if not self._timers or now - self._ticked_at < self._period_s / 2:  # woken and timed at about the same moment
+            return
+        self._timers[0].reset()
+        self._ticked_at = now
         self._tick_times.append(now)
+        tick = self._driver.tick(now)
         if tick.mode is not self._logged:
             self.get_logger().info(f"{tick.mode}" + (f": {tick.reason}" if tick.reason else ""))
             self._logged = tick.mode
@@ -242,13 +253,13 @@ class DriverNode(LifecycleNode):
         stamp = messages.stamp_from_monotonic(state.stamp)
         self._tool_state.publish(messages.tool_state_message(state, self._arm_name, base))
         self._joint_states.publish(messages.joint_state_message(state, self._frames))
-        transforms = [messages.transform_message(state.tool.T_base_tool, base, self._frames + TOOL_FRAME, stamp)]
+        frames = [(base, self._frames + TOOL_FRAME, state.tool.T_base_tool)]
         if len(state.joint_names) == JOINT_COUNT:
             parent = base
             for name, T in link_poses(state.positions):
-                transforms.append(messages.transform_message(T, parent, self._frames + name, stamp))
+                frames.append((parent, self._frames + name, T))
                 parent = self._frames + name
-        self._transforms.publish(TFMessage(transforms=transforms))
+        self._transforms.publish(messages.transforms_message(frames, stamp))
 
     # Services
 

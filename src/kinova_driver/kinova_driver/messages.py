@@ -8,15 +8,17 @@ from __future__ import annotations
 import array
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Pose, Transform, TransformStamped, Vector3
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
 from numpy.typing import NDArray
+from rclpy.event_handler import PublisherEventCallbacks
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float32MultiArray, Header
+from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from glam_core.errors import SafetyError
@@ -29,6 +31,9 @@ from kinova_driver.arm import ArmState
 from kinova_driver.driver import Request, Sent
 
 _COLOURS = {"red": (0.86, 0.13, 0.10), "green": (0.15, 0.6, 0.2), "blue": (0.12, 0.3, 0.8)}
+
+NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
+"""For publishers of this package: rclpy's default events cost the executor a third of its time."""
 
 
 def stamp_from_monotonic(at: float) -> Time:
@@ -100,24 +105,23 @@ def joint_state_message(state: ArmState, prefix: str) -> JointState:
     return message
 
 
-def transform_message(T: NDArray[np.float64], parent: str, child: str, stamp: Time) -> TransformStamped:
-    """The pose of a frame in its parent, for /tf."""
-    pose = pose_message(T)
-    position = Vector3(x=pose.position.x, y=pose.position.y, z=pose.position.z)
-    return TransformStamped(
-        header=Header(stamp=stamp, frame_id=parent),
-        child_frame_id=child,
-        transform=Transform(translation=position, rotation=pose.orientation),
-    )
+def transforms_message(frames: Sequence[tuple[str, str, NDArray[np.float64]]], stamp: Time) -> TFMessage:
+    """Frames for /tf: each with its parent, its name, and its pose `T_parent_child` (4, 4)."""
+    quaternions = quaternion_xyzw_from_matrix(np.stack([T[:3, :3] for _, _, T in frames])).tolist()
+    transforms = []
+    for (parent, child, T), (x, y, z, w) in zip(frames, quaternions, strict=True):
+        px, py, pz = T[:3, 3].tolist()
+        transform = Transform(translation=Vector3(x=px, y=py, z=pz), rotation=Quaternion(x=x, y=y, z=z, w=w))
+        header = Header(stamp=stamp, frame_id=parent)
+        transforms.append(TransformStamped(header=header, child_frame_id=child, transform=transform))
+    return TFMessage(transforms=transforms)
 
 
 def pose_message(T: NDArray[np.float64]) -> Pose:
     """A pose from a transform (4, 4)."""
-    pose = Pose()
-    pose.position.x, pose.position.y, pose.position.z = T[:3, 3].tolist()
-    orientation = pose.orientation
-    orientation.x, orientation.y, orientation.z, orientation.w = quaternion_xyzw_from_matrix(T[:3, :3]).tolist()
-    return pose
+    px, py, pz = T[:3, 3].tolist()
+    x, y, z, w = quaternion_xyzw_from_matrix(T[:3, :3]).tolist()
+    return Pose(position=Point(x=px, y=py, z=pz), orientation=Quaternion(x=x, y=y, z=z, w=w))
 
 
 def image_message(image: NDArray[np.uint8], stamp: float, frame: str) -> Image:

@@ -15,6 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from glam_core.errors import GlamError
 
 _SPIN_S = 0.2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(build: Callable[[ExitStack], list[Node]]) -> int:
@@ -28,7 +29,7 @@ def run(build: Callable[[ExitStack], list[Node]]) -> int:
     """
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     over = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, lambda *_: over.set())
     executor = SingleThreadedExecutor()
     try:
@@ -44,3 +45,5 @@ def run(build: Callable[[ExitStack], list[Node]]) -> int:
     finally:
         executor.shutdown()
         rclpy.try_shutdown()
+        for number in _SIGNALS:  # while Python ends, a second Ctrl-C would kill it
+            signal.signal(number, signal.SIG_IGN)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32MultiArray
 from visualization_msgs.msg import MarkerArray
 
 from glam_core.errors import ConfigurationError, GlamError
-from glam_core.station import ArmConfig, CameraConfig, load_station
+from glam_core.station import ArmConfig, load_station
 from glam_msgs.msg import EpisodeStatus
 from glam_msgs.srv import ResetCell
 from glam_sim.model import CUBE_SIZE_M, EMBODIMENTS
@@ -22,18 +23,19 @@ from kinova_driver import messages
 from kinova_driver.arm import Arm
 from kinova_driver.cell_clock import CameraView, CellClock, Frame
 from kinova_driver.driver_node import DriverNode
-from kinova_driver.episode import TICK_S, focal_lengths
+from kinova_driver.episode import focal_lengths
 from kinova_driver.params import declare, parameter
 from kinova_driver.process import run
 from kinova_driver.simulator import SimulatedArm
+from kinova_driver.spectator import Spectator
 
 BASE_FRAME = "base_link"
+SPECTATOR = "overview"
+"""The camera that is for people, and never enters a model."""
 _QUEUE = QoSProfile(depth=5)
 _STATUS_PERIOD_S = 0.1
 _DIAGNOSTICS_PERIOD_S = 1.0
 _SLOW = 0.95
-_OVERVIEW_OFFSET_TICKS = 2
-"""The camera for people is rendered between the instants of the others, so that no tick has to render them all."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +60,33 @@ class CellNode(Node):
         self.drivers: list[DriverNode] = []
         task = p.task or self.station.task
         cameras = [camera for camera in self.station.cameras if camera.simulated]
-        self.clock = CellClock(p.embodiment, task, p.seed, [_view(camera) for camera in cameras], self._publish_frame)
+        views = {c.name: CameraView(c.name, c.height, c.width, c.rate_hz) for c in cameras}
+        spectators = [views.pop(name) for name in tuple(views) if name == SPECTATOR]
+        self.clock = CellClock(
+            p.embodiment, task, p.seed, tuple(views.values()), self._publish_frame, self._on_measured
+        )
+        self._spectators = [Spectator(p.embodiment, v, self.clock.snapshot, self._publish_frame) for v in spectators]
         self._focal = focal_lengths(p.embodiment, task, {camera.name: camera.height for camera in cameras})
-        self._images = {c.name: self.create_publisher(Image, c.topic, qos_profile_sensor_data) for c in cameras}
-        infos = {c.name: c.topic.rpartition("/")[0] + "/camera_info" for c in cameras}
-        self._infos = {
-            name: self.create_publisher(CameraInfo, topic, qos_profile_sensor_data) for name, topic in infos.items()
-        }
-        self._scene = self.create_publisher(Float32MultiArray, "scene", _QUEUE)
-        self._status = self.create_publisher(EpisodeStatus, "episode_status", _QUEUE)
-        self._markers = self.create_publisher(MarkerArray, "scene_markers", _QUEUE)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", _QUEUE)
+        self._images, self._infos = {}, {}
+        for camera in cameras:
+            place = camera.topic.rpartition("/")[0]
+            self._images[camera.name] = self._publisher(Image, camera.topic, qos_profile_sensor_data)
+            self._infos[camera.name] = self._publisher(CameraInfo, f"{place}/camera_info", qos_profile_sensor_data)
+        self._scene = self._publisher(Float32MultiArray, "scene")
+        self._status = self._publisher(EpisodeStatus, "episode_status")
+        self._markers = self._publisher(MarkerArray, "scene_markers")
+        self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
         self.create_service(ResetCell, "~/reset", self._on_reset)
-        self.create_timer(TICK_S, self._publish_scene)
         self.create_timer(_STATUS_PERIOD_S, self._publish_status)
         self.create_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose)
         self.clock.start()
+        for spectator in self._spectators:
+            spectator.start()
 
     def close(self) -> None:
         """Ends the cell."""
+        for spectator in self._spectators:
+            spectator.close()
         self.clock.close()
         self.destroy_node()
 
@@ -84,15 +94,21 @@ class CellNode(Node):
         """The simulated backend of an arm."""
         return SimulatedArm(self.clock, config.name)
 
+    def _publisher(self, kind: type, topic: str, qos: QoSProfile = _QUEUE) -> Publisher:
+        return self.create_publisher(kind, topic, qos, event_callbacks=messages.NO_EVENTS)
+
+    def _on_measured(self) -> None:
+        """On the clock's thread, at every tick."""
+        for driver in self.drivers:
+            driver.wake()
+        self._scene.publish(messages.vector_message(self.clock.snapshot().scene))
+
     def _publish_frame(self, frame: Frame) -> None:
         """On the clock's thread: the shortest way from the camera to the wire."""
         message = messages.image_message(frame.image, frame.stamp, f"camera_{frame.camera}")
         self._images[frame.camera].publish(message)
         info = messages.camera_info_message(message.height, message.width, self._focal[frame.camera], message.header)
         self._infos[frame.camera].publish(info)
-
-    def _publish_scene(self) -> None:
-        self._scene.publish(messages.vector_message(self.clock.snapshot().scene))
 
     def _publish_status(self) -> None:
         snapshot = self.clock.snapshot()
@@ -142,6 +158,7 @@ class CellNode(Node):
 
 def main() -> None:
     """Runs a station's simulated cell until it is told to end."""
+    sys.setswitchinterval(0.001)  # physics and callbacks share the interpreter: neither shall wait long for the other
 
     def build(stack: ExitStack) -> list[Node]:
         cell = CellNode()
@@ -154,8 +171,3 @@ def main() -> None:
         return [cell, *cell.drivers]
 
     sys.exit(run(build))
-
-
-def _view(camera: CameraConfig) -> CameraView:
-    offset = _OVERVIEW_OFFSET_TICKS if camera.name == "overview" else 0
-    return CameraView(camera.name, camera.height, camera.width, camera.rate_hz, offset)
