@@ -6,7 +6,7 @@ Launch files turn it into actions of launch_ros; `glam up` starts the same proce
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from glam_core.manifest import read_manifest
@@ -80,19 +80,22 @@ class Simulation:
     embodiment: str = "gen3"
 
 
-def deployment(place: Place, model_folder: Path, simulation: Simulation | None = None) -> Graph:
+OF_THE_MODEL = Simulation()
+
+
+def deployment(place: Place, model_folder: Path, simulation: Simulation = OF_THE_MODEL) -> Graph:
     """The whole graph of a station: its robot and cameras, the policy, the decoder and the monitor.
 
     Args:
         place: Where the arms and cameras stand.
         model_folder: The exported model to run.
-        simulation: What a simulated cell begins with; by default the model's task.
+        simulation: What a simulated cell begins with; an empty task is the model's.
 
     Raises:
         ModelFolderError: The folder holds no model.
     """
-    manifest = read_manifest(model_folder)
-    robot_side = robot(place, simulation or Simulation(task=manifest.task))
+    task = simulation.task or read_manifest(model_folder).task
+    robot_side = robot(place, replace(simulation, task=task))
     station = place.station
     return Graph((*robot_side.processes, policy(station, model_folder), decoder(station, model_folder), monitor()))
 

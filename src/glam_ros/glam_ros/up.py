@@ -45,8 +45,7 @@ def main() -> int:
     options = tyro.cli(UpOptions)
     place = Place.read(resources.station_file(options.station))
     folder = resources.model_folder(options.model)
-    task = options.task or graph.read_manifest(folder).task
-    description = graph.deployment(place, folder, Simulation(task, options.seed, options.embodiment))
+    description = graph.deployment(place, folder, Simulation(options.task, options.seed, options.embodiment))
     printer = LinePrinter(max(len(process.name) for process in description.processes))
     with LiveGraph(description, printer.show, "glam_up", options.domain) as live:
         try:
