@@ -12,6 +12,7 @@ A seed decides everything that follows: same seed and same commands, same bits.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -47,6 +48,17 @@ _START_YAW_RAD = 0.35
 _SETTLE_TICKS = 4
 _GRIPPER_SPEED_M_S = {"gen3": 0.15, "umi": 0.20}
 _MOTIONS: dict[str, type[ArmMotion] | type[HandMotion]] = {"gen3": ArmMotion, "umi": HandMotion}
+
+
+class Joints(NamedTuple):
+    """Measured joints: names, positions (rad) and velocities (rad/s), (J,) each.
+
+    For the hand-held gripper they are the tool's x, y, z (m) and yaw (rad).
+    """
+
+    names: tuple[str, ...]
+    positions: np.ndarray
+    velocities: np.ndarray
 
 
 class Cell:
@@ -167,13 +179,10 @@ class Cell:
             self._tick()
 
     @property
-    def joints(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-        """Joint names, positions (rad) and velocities (rad/s), all arms one after the other.
-
-        For the hand-held gripper these are the tool's x, y, z (m) and yaw (rad).
-        """
+    def joints(self) -> Joints:
+        """The joints, all arms one after the other."""
         motions = self._motions.values()
-        return (
+        return Joints(
             tuple(name for motion in motions for name in motion.joints),
             np.concatenate([motion.positions for motion in motions]),
             np.concatenate([motion.velocities for motion in motions]),

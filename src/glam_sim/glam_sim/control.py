@@ -21,7 +21,7 @@ HOME_RAD = np.array([0.0, 0.427, np.pi, -1.644, 0.0, -1.071, np.pi / 2])
 
 MAX_TOOL_SPEED_M_S = 0.5
 MAX_TOOL_ROTATION_RAD_S = 1.75
-_DAMPING = 0.02
+_DAMPING = 0.01
 _POSTURE_GAIN_1_S = 1.0
 _SETTLE_S = 2 * CONTROL_STEP_S
 _LIMIT_MARGIN_RAD = 0.05
@@ -111,7 +111,7 @@ class DifferentialIK:
         highest = np.clip(_LIMIT_GAIN_1_S * (room - joint_positions), -_SPEED_LIMITS, _SPEED_LIMITS)
         return np.clip(speeds, lowest, highest)
 
-    def solve(self, T_base_goal: np.ndarray, start: np.ndarray | None = None, tolerance: float = 1e-4) -> np.ndarray:
+    def solve(self, T_base_goal: np.ndarray, start: np.ndarray | None = None, tolerance: float = 2e-4) -> np.ndarray:
         """Returns joint positions (7,) rad that reach the goal, by walking there from `start` (home if None).
 
         Raises:

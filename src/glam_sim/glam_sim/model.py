@@ -47,7 +47,7 @@ JOINT_EFFORT_LIMITS_NM = (39.0, 39.0, 39.0, 39.0, 9.0, 9.0, 9.0)
 
 # Cameras: position, the point they look at (m, base frame), vertical field of view (degrees).
 _VIEWS = {
-    "front": ((1.16, 0.0, 0.80), (0.44, 0.0, 0.075), 26.5),
+    "front": ((1.16, 0.0, 0.80), (0.44, 0.0, 0.075), 28.0),
     "side": ((0.40, -0.82, 0.74), (0.45, -0.01, 0.065), 25.5),
     "overview": ((1.22, -0.92, 0.75), (0.27, 0.0, 0.25), 38.0),
 }
@@ -121,8 +121,8 @@ _ARMATURE = (0.3, 0.3, 0.3, 0.3, 0.08, 0.08, 0.08)
 
 _ARM_LIGHT = (0.80, 0.81, 0.83)
 _ARM_DARK = (0.24, 0.25, 0.28)
-_FINGER = (0.13, 0.13, 0.15)
-_PALM = {"gen3": (0.10, 0.10, 0.12), "umi": (0.93, 0.93, 0.90)}
+_FINGER = (0.15, 0.15, 0.17)
+_PALM = {"gen3": (0.17, 0.18, 0.20), "umi": (0.93, 0.93, 0.90)}
 _UMI_ACCENT = (0.95, 0.50, 0.10)
 _TABLE = (0.72, 0.66, 0.57)
 
@@ -316,7 +316,7 @@ def scene_xml(embodiment: str, cubes: Sequence[CubeModel], prefix: str = "arm/")
   <size memory="4M"/>
   <visual>
     <headlight ambient="0.42 0.42 0.42" diffuse="0.35 0.35 0.35" specular="0.05 0.05 0.05"/>
-    <quality shadowsize="4096" offsamples="0" numslices="16" numstacks="10"/>
+    <quality shadowsize="1024" offsamples="0" numslices="16" numstacks="10"/>
     <map znear="0.02" zfar="6"/>
     <global offwidth="1280" offheight="960"/>
   </visual>

@@ -1,0 +1,114 @@
+"""How fast the simulation is, and how well the experts do: `python -m glam_sim.bench`.
+
+Prints, for each task and embodiment, the experts' successes with their 95 % Wilson interval and physics steps per
+second over their episodes (controller, observations and recording included), then frames per second of each camera.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+import tyro
+
+from glam_core.stats import wilson_interval
+from glam_sim.cell import Cell
+from glam_sim.model import CAMERAS, CONTROL_STEP_S, EMBODIMENTS, PHYSICS_STEP_S, PHYSICS_STEPS_PER_CONTROL
+from glam_sim.rollout import ExpertController, rollout
+from glam_sim.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What is measured."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Tasks."""
+    embodiments: tuple[str, ...] = EMBODIMENTS
+    """Embodiments."""
+    first_seed: int = 0
+    """Seed of the first episode."""
+    episodes: int = 100
+    """Episodes of each task and embodiment."""
+    image_size: int = 96
+    """Height and width of the frames that are timed, px."""
+    frames: int = 300
+    """Frames that are timed, for each camera."""
+
+
+@dataclass(frozen=True)
+class ExpertResult:
+    """How an expert did.
+
+    Attributes:
+        successes: out of `episodes`.
+        episodes: how many were tried.
+        mean_s: mean length of an episode, simulated s.
+        physics_steps_s: physics steps per second of real time.
+    """
+
+    successes: int
+    episodes: int
+    mean_s: float
+    physics_steps_s: float
+
+
+def bench_expert(cell: Cell, seeds: range) -> ExpertResult:
+    """Runs the expert once for each seed."""
+    controller = ExpertController(cell.task.name, cell.embodiment)
+    start = time.perf_counter()
+    episodes = [rollout(cell, controller, seed) for seed in seeds]
+    elapsed = time.perf_counter() - start
+    simulated = [0.1 * episode.steps for episode in episodes]
+    return ExpertResult(
+        successes=sum(episode.success for episode in episodes),
+        episodes=len(episodes),
+        mean_s=float(np.mean(simulated)),
+        physics_steps_s=sum(simulated) / PHYSICS_STEP_S / elapsed,
+    )
+
+
+def bench_camera(cell: Cell, camera: str, size: int, frames: int) -> tuple[float, float]:
+    """Returns images and masks per second, physics moving on in between (its time is not counted)."""
+    rates = []
+    for draw in (cell.render, cell.render_mask):
+        draw(camera, size, size)
+        elapsed = 0.0
+        for _ in range(frames):
+            cell.advance(CONTROL_STEP_S)
+            start = time.perf_counter()
+            draw(camera, size, size)
+            elapsed += time.perf_counter() - start
+        rates.append(frames / elapsed)
+    return rates[0], rates[1]
+
+
+def run(config: BenchConfig) -> None:
+    """Measures and prints."""
+    print(
+        f"MuJoCo {mujoco.__version__}, {PHYSICS_STEPS_PER_CONTROL} physics steps of {1000 * PHYSICS_STEP_S} ms a tick"
+    )
+    seeds = range(config.first_seed, config.first_seed + config.episodes)
+    for task in config.tasks:
+        for embodiment in config.embodiments:
+            with Cell(task, embodiment) as cell:
+                result = bench_expert(cell, seeds)
+                low, high = wilson_interval(result.successes, result.episodes)
+                print(
+                    f"{task:10s} {embodiment:5s} expert {result.successes}/{result.episodes} [{low:.2f}, {high:.2f}], "
+                    f"{result.mean_s:.1f} s an episode, {result.physics_steps_s:,.0f} physics steps/s"
+                )
+                for camera in CAMERAS:
+                    images, masks = bench_camera(cell, camera, config.image_size, config.frames)
+                    print(f"{'':16s} {camera:8s} {images:,.0f} images/s, {masks:,.0f} masks/s")
+
+
+def main() -> None:
+    """The command line."""
+    run(tyro.cli(BenchConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    main()
