@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -143,7 +144,7 @@ def _self_test(model: Model, path: Path) -> None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             golden = dict(archive)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise ModelFolderError(f"{path} can not be read ({error}); export the model again") from error
     inputs = list(_policy_inputs(model.manifest))
     latent = model.manifest.kind == "latent_policy"
