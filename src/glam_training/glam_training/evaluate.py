@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import tyro
 from tqdm import tqdm
@@ -31,7 +30,7 @@ from glam_core.station import load_station
 from glam_core.stats import Summary, summarize, wilson_interval
 from glam_core.tool import ToolCommand, ToolState
 from glam_sim.cell import Cell
-from glam_sim.rollout import Recording, rollout
+from glam_sim.rollout import rollout
 from glam_training.card import model_card
 from glam_training.config import plain
 from glam_training.parallel import ordered_map
@@ -257,13 +256,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 class _PolicyController:
-    """A policy in its agent as a rollout's controller; counts clamps and held steps, measures wall times."""
+    """A policy in its agent as a rollout's controller; counts clamps and held steps, measures wall times, films."""
 
     def __init__(self, policy: Policy, conditions: Conditions) -> None:
         self.obs_spec = policy.obs_spec
         self.predict_ms: list[float] = []
         self.decode_ms: list[float] = []
+        self.film: list[np.ndarray] = []
         self.clamped = self.held = 0
+        self._filmed_seeds = conditions.filmed
         self._agent = Agent(
             _timed(policy.predict, self.predict_ms),
             _timed(policy.decode, self.decode_ms),
@@ -277,12 +278,16 @@ class _PolicyController:
     def reset(self, cell: Cell, seed: int) -> None:
         """Begin an episode."""
         self._agent.reset()
+        self._filmed_cell = cell if seed in self._filmed_seeds else None
         self.predict_ms.clear()
         self.decode_ms.clear()
+        self.film.clear()
         self.clamped = self.held = 0
 
     def act(self, observation: Observation, tools: Mapping[str, ToolState], now: float) -> dict[str, ToolCommand]:
         """Decide the next command."""
+        if self._filmed_cell is not None:
+            self.film.append(self._filmed_cell.render("overview", *VIDEO_SIZE))
         step = self._agent.act(observation, tools, now)
         self.clamped += bool(step.clamps)
         self.held += step.held
@@ -309,9 +314,7 @@ def _make_evaluator(make_policy: Callable[[], Policy], conditions: Conditions) -
     cell = Cell(conditions.task, conditions.embodiment, **({"image_size": max(sizes)} if sizes else {}))
 
     def run_episode(seed: int) -> Outcome:
-        filmed = seed in conditions.filmed
-        record = Recording(cameras=("overview",) if filmed else ())
-        episode = rollout(cell, controller, seed, conditions.max_steps, record)
+        episode = rollout(cell, controller, seed, conditions.max_steps)
         return Outcome(
             seed=seed,
             success=episode.success,
@@ -320,15 +323,10 @@ def _make_evaluator(make_policy: Callable[[], Policy], conditions: Conditions) -
             held=controller.held,
             predict_ms=tuple(controller.predict_ms),
             decode_ms=tuple(controller.decode_ms),
-            film=_shrink(episode.images["overview"]) if filmed else None,
+            film=np.stack(controller.film) if controller.film else None,
         )
 
     return run_episode
-
-
-def _shrink(frames: np.ndarray) -> np.ndarray:
-    height, width = VIDEO_SIZE
-    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames])
 
 
 def _write_result(config: EvalConfig, manifest: Manifest, result: Result) -> None:

@@ -15,6 +15,7 @@ from glam_core.errors import ConfigurationError, DataError
 _SUCCESS_RGB = (60, 200, 80)
 _FAILURE_RGB = (220, 70, 60)
 _RUNNING_RGB = (235, 235, 235)
+_BANNER_RGB = (30, 30, 30)
 _LAST_FRAME_S = 1.5
 
 
@@ -74,6 +75,6 @@ def _tile(clip: Clip, step: int) -> np.ndarray:
         text += ": success" if clip.success else ": failure"
         colour = _SUCCESS_RGB if clip.success else _FAILURE_RGB
         cv2.rectangle(tile, (1, 1), (tile.shape[1] - 2, tile.shape[0] - 2), colour, 3)
-    for thickness, shade in ((3, (0, 0, 0)), (1, colour)):
-        cv2.putText(tile, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, shade, thickness, cv2.LINE_AA)
+    cv2.rectangle(tile, (4, 4), (tile.shape[1] - 5, 26), _BANNER_RGB, cv2.FILLED)
+    cv2.putText(tile, text, (10, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
     return tile

@@ -1,0 +1,152 @@
+"""Export is a contract: torch, ONNX Runtime and the golden vectors agree, and evaluation runs what was exported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from glam_core.errors import ConfigurationError, DataError, ModelFolderError
+from glam_core.manifest import Evaluation, read_manifest, verify_folder
+from glam_core.observation import Observation
+from glam_core.runtime import load_model
+from glam_training.card import model_card
+from glam_training.demos import DemosConfig, record_demos
+from glam_training.evaluate import EvalConfig, evaluate_folder
+from glam_training.export import ExportConfig, export, export_graph
+from glam_training.fit import DeviceConfig, OptimConfig
+from glam_training.models.glam import GlamConfig
+from glam_training.models.mip import MipConfig
+from glam_training.models.perception import PerceptionConfig
+from glam_training.stage1 import GlamTrainConfig, train_glam
+from glam_training.stage2 import PolicyTrainConfig, load_policy, train_mip, train_policy
+
+pytestmark = pytest.mark.sim
+
+STATION = Path(__file__).parents[3] / "config/stations/sim.yaml"
+CPU = DeviceConfig(accelerator="cpu")
+FEW = OptimConfig(steps=3, batch_size=8, warmup_steps=1)
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Runs and models of an image policy with one camera, hardly trained."""
+    folder = tmp_path_factory.mktemp("export")
+    record_demos(
+        DemosConfig(folder / "target", "lift", episodes=1, cameras=("front",), image_size=SIZE, masks=True, workers=1)
+    )
+    glam = train_glam(
+        GlamTrainConfig(
+            target=folder / "target",
+            out=folder / "glam",
+            model=GlamConfig(latent_size=3, width=16, depth=1),
+            perception=PerceptionConfig(segmenter_width=4, glimpse_px=8),
+            segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
+            optim=FEW,
+            refit=FEW,
+            device=CPU,
+        )
+    )
+    mip = MipConfig(chunk_length=4, width=16, depth=1)
+    for name, train in (("policy", train_policy), ("mip", train_mip)):
+        run = train(PolicyTrainConfig(glam=glam, out=folder / f"{name}_run", mip=mip, optim=FEW, device=CPU))
+        export(ExportConfig(run, folder / name))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "kind"), [("policy", "latent_policy"), ("mip", "direct_policy")])
+def test_the_exported_model_computes_what_torch_computes(folder, name, kind):
+    trained = load_policy(folder / f"{name}_run")
+    model = load_model(folder / name)
+    assert model.manifest.kind == kind
+    image = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3), dtype=np.uint8)
+    chunk = model.predict(Observation(0.0, {"front": image}))
+    with torch.inference_mode():
+        expected = trained.policy(torch.from_numpy(image)[None])[0].numpy()
+        np.testing.assert_allclose(chunk, expected, atol=1e-4)
+        if trained.decoder is not None:
+            state = np.linspace(-1, 1, 10, dtype=np.float32)
+            action = trained.decoder(torch.from_numpy(chunk[:1]), torch.from_numpy(state)[None])[0].numpy()
+            np.testing.assert_allclose(model.decode(chunk[0], state), action, atol=1e-4)
+
+
+def test_the_folder_says_what_it_is(folder):
+    manifest = verify_folder(folder / "policy")
+    run = json.loads((folder / "policy_run/run.json").read_text())
+    assert manifest.method == "glam"
+    assert manifest.commit == run["commit"]
+    assert list(manifest.dataset_fingerprints) == ["target"]
+    assert manifest.training_ranges["action"].high[4] == 1.0
+    assert set(manifest.statistics) == {"features", "state", "latent", "action"}
+    assert str(folder) not in (folder / "policy/card.md").read_text()
+    card = (folder / "policy/card.md").read_text()
+    assert "Not evaluated yet" in card
+    assert "reconstruction" in card
+
+
+def test_export_refuses_what_it_must(folder, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="no model folder"):
+        export(ExportConfig(folder / "policy_run", tmp_path))
+    assert (tmp_path / "notes.txt").exists()
+    with pytest.raises(DataError):
+        export(ExportConfig(tmp_path / "nowhere", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+class Unfaithful(nn.Module):
+    """Computes something else once it was exported."""
+
+    def forward(self, x):
+        return x + (1.0 if torch.compiler.is_exporting() else 0.0)
+
+
+def test_a_graph_that_differs_from_torch_is_refused(tmp_path):
+    with pytest.raises(ModelFolderError, match="differs from torch by 1"):
+        export_graph(Unfaithful(), {"x": torch.zeros(4, 2)}, "y", tmp_path / "graph.onnx")
+
+
+def test_eval_writes_result_video_and_card(folder, tmp_path):
+    config = EvalConfig(
+        folder / "policy",
+        episodes=2,
+        workers=1,
+        station=STATION,
+        out=tmp_path / "eval.json",
+        video=tmp_path / "eval.mp4",
+        video_episodes=1,
+        write_card=True,
+    )
+    result = evaluate_folder(config)
+    record = json.loads((tmp_path / "eval.json").read_text())
+    assert record["n"] == 2
+    assert record["interval"] == list(result.interval)
+    assert [episode["seed"] for episode in record["episodes"]] == [10000, 10001]
+    assert record["versions"]["mujoco"]
+    manifest = verify_folder(folder / "policy")
+    assert manifest.evaluation == result.evaluation()
+    assert f"{result.successes} of 2" in (folder / "policy/card.md").read_text()
+    video = cv2.VideoCapture(str(tmp_path / "eval.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= result.outcomes[0].steps
+    load_model(folder / "policy")
+
+
+def test_bad_settings_are_refused(folder, tmp_path):
+    with pytest.raises(ConfigurationError, match="episodes must be at least 1"):
+        EvalConfig(folder / "policy", episodes=0)
+    with pytest.raises(ModelFolderError, match="there is no model folder"):
+        evaluate_folder(EvalConfig(tmp_path / "nowhere", station=STATION))
+
+
+def test_card_of_a_baseline_and_of_a_measured_model(folder):
+    manifest = read_manifest(folder / "mip")
+    assert "reconstruction" not in model_card(manifest, "mip")
+    evaluation = Evaluation(n=4, successes=3, interval=(0.3, 0.95), seeds=(1, 2, 3, 4))
+    evaluated = manifest.model_copy(update={"evaluation": evaluation})
+    assert "**3 of 4** (0.75, 95 % Wilson interval 0.30 to 0.95), seeds 1 to 4" in model_card(evaluated, "mip")
