@@ -73,7 +73,9 @@ class DriverNode(LifecycleNode):
         self._make_arm = make_arm
         self._parameters = declare(self, DriverParameters)
         self._arm_name = self._parameters.arm or arm
-        self._frames = namespace.strip("/") + "/" if namespace.strip("/") else ""
+        self._frames = self.get_namespace().lstrip("/")  # a prefix of every frame and joint of an arm in a namespace
+        if self._frames:
+            self._frames += "/"
         self._driver: Driver | None = None
         self._thread: WatchdogThread | None = None
         self._entities: list[tuple[Callable, object]] = []

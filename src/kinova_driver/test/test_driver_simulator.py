@@ -1,0 +1,229 @@
+"""The simulated arm: it moves, holds, goes home, resets by seed, and can be broken; the driver notices."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from glam_core.errors import ConfigurationError
+from glam_core.pose import tool_down
+from glam_core.safety import SafetyFilter, SafetyLimits
+from glam_core.tool import ToolCommand
+from glam_sim.model import TOOL_OFFSET_M
+from kinova_driver.arm import ArmError
+from kinova_driver.cell_clock import CameraView, CellClock, Failures, Frame
+from kinova_driver.driver import Driver, DriverLimits, Mode, Request
+from kinova_driver.episode import Episode
+from kinova_driver.kinematics import link_poses
+from kinova_driver.simulator import SimulatedArm
+from kinova_driver.spectator import Mirror, Spectator
+from kinova_driver.watchdog import Watchdog, WatchdogLimits
+
+pytestmark = pytest.mark.sim
+AWAIT_S = 20.0
+LIMITS = SafetyLimits(workspace_min=(0.2, -0.35, 0.005), workspace_max=(0.75, 0.35, 0.5))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Waits until the condition holds; fails after `AWAIT_S`."""
+    deadline = time.monotonic() + AWAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.005)
+
+
+def let_pass(clock: CellClock, simulated_s: float) -> None:
+    """Waits until that much simulated time has passed."""
+    start = clock.snapshot().elapsed_s
+    wait_for(lambda: clock.snapshot().elapsed_s > start + simulated_s)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def running(frames: list[Frame]) -> Iterator[CellClock]:
+    clock = CellClock("gen3", "lift", 0, [CameraView("front", 64, 64), CameraView("wrist", 48, 64)], frames.append)
+    clock.start()
+    yield clock
+    clock.close()
+
+
+@pytest.fixture
+def clock(running: CellClock, frames: list[Frame]) -> Iterator[CellClock]:
+    running.inject(Failures())
+    running.reset(0, "lift")
+    frames.clear()
+    yield running
+    running.inject(Failures())
+
+
+def position(arm: SimulatedArm) -> np.ndarray:
+    return arm.read().tool.T_base_tool[:3, 3]
+
+
+def test_moves_closes_holds_and_goes_home(clock: CellClock) -> None:
+    arm = SimulatedArm(clock, "arm")
+    arm.connect()
+    start = position(arm)
+    goal = start + np.array([0.0, 0.0, 0.04])
+    arm.command(ToolCommand(tool_down(goal, 0.0), 1.0))
+    wait_for(lambda: np.linalg.norm(position(arm) - goal) < 2e-3 and arm.read().tool.gripper > 0.9)
+    arm.command(ToolCommand(tool_down(goal + np.array([0.1, 0.0, 0.0]), 0.0), 1.0))
+    arm.hold()
+    wait_for(lambda: float(np.abs(arm.read().velocities).max()) < 0.01)
+    assert position(arm)[0] < start[0] + 0.09
+    assert arm.read().tool.gripper > 0.9
+    arm.home()
+    wait_for(lambda: not arm.read().homing and np.linalg.norm(position(arm) - start) < 0.02)
+
+
+def test_states_are_fresh_and_frames_share_the_capture_grid(clock: CellClock, frames: list[Frame]) -> None:
+    wait_for(lambda: len(frames) >= 8)
+    assert time.monotonic() - clock.snapshot().stamp < 5.0
+    fronts = [frame.stamp for frame in frames if frame.camera == "front"]
+    wrists = [frame.stamp for frame in frames if frame.camera == "wrist"]
+    assert fronts[:3] == wrists[:3]
+    assert frames[0].image.shape == (64, 64, 3)
+    assert frames[0].image.dtype == np.uint8
+    assert {frame.image.shape for frame in frames if frame.camera == "wrist"} == {(48, 64, 3)}
+    assert 0.0 < clock.statistics().real_time_factor < 1.5
+
+
+def test_the_seed_decides_the_episode(clock: CellClock) -> None:
+    first = clock.snapshot()
+    clock.reset(7)
+    other = clock.snapshot()
+    clock.reset(0)
+    again = clock.snapshot()
+    np.testing.assert_array_equal(first.objects["red_cube"][:2, 3], again.objects["red_cube"][:2, 3])
+    assert np.abs(first.objects["red_cube"][:2, 3] - other.objects["red_cube"][:2, 3]).max() > 1e-3
+    assert again.episode == other.episode + 1 == first.episode + 2
+    clock.reset(0, "stack_two")
+    assert clock.snapshot().task == "stack_two"
+    assert set(clock.snapshot().objects) > {"red_cube"}
+
+
+def test_unknown_names_and_seeds_are_errors_that_help(clock: CellClock) -> None:
+    with pytest.raises(ConfigurationError, match=r"unknown task 'lfit'; legal: lift, stack_two; did you mean 'lift'"):
+        clock.reset(0, "lfit")
+    with pytest.raises(ConfigurationError, match="not -1"):
+        clock.reset(-1)
+    with pytest.raises(ArmError, match=r"unknown arm 'left'; legal: arm"):
+        SimulatedArm(clock, "left").connect()
+    with pytest.raises(ConfigurationError, match="unknown embodiment"):
+        CellClock("gen4", "lift", 0).start()
+
+
+def test_emergency_stop_refuses_commands_until_faults_are_cleared(clock: CellClock) -> None:
+    arm = SimulatedArm(clock, "arm")
+    arm.emergency_stop()
+    assert arm.read().faults == ("EMERGENCY_STOP",)
+    with pytest.raises(ArmError, match="clear_faults"):
+        arm.command(ToolCommand(arm.read().tool.T_base_tool, 0.0))
+    arm.clear_faults()
+    arm.command(ToolCommand(arm.read().tool.T_base_tool, 0.0))
+
+
+def test_a_closed_cell_says_so() -> None:
+    clock = CellClock("gen3", "lift", 0)
+    with pytest.raises(ArmError, match="not running"):
+        SimulatedArm(clock, "arm").read()
+
+
+@pytest.mark.parametrize(
+    ("failures", "reason"),
+    [(Failures(frozen=True), "s old"), (Failures(nan_state=True), "not finite"), (Failures(deaf=True), "follow")],
+)
+def test_the_driver_stops_a_broken_arm_and_it_stays_where_it_is(
+    clock: CellClock, failures: Failures, reason: str
+) -> None:
+    arm = SimulatedArm(clock, "arm")
+    driver = Driver(arm, SafetyFilter(LIMITS), Watchdog(WatchdogLimits(0.1, 0.25)), DriverLimits(max_state_age_s=0.2))
+
+    def send_and_tick() -> Mode:
+        now = time.monotonic()
+        if driver.mode in (Mode.HELD, Mode.ENABLED):
+            goal = ToolCommand(tool_down((0.3, -0.3, 0.3), 0.0), 0.0)
+            driver.accept(Request(goal, 0, now, now, now + 1.0), now)
+        return driver.tick(now).mode
+
+    wait_for(lambda: time.monotonic() - clock.snapshot().stamp < 0.03)
+    driver.enable(time.monotonic())
+    assert send_and_tick() is Mode.ENABLED
+    clock.inject(failures)
+    wait_for(lambda: send_and_tick() is Mode.STOPPED)
+    assert reason in driver.reason
+    clock.inject(Failures())
+    let_pass(clock, 0.3)
+    rest = position(arm)
+    let_pass(clock, 0.2)
+    assert send_and_tick() is Mode.STOPPED
+    np.testing.assert_allclose(position(arm), rest, atol=2e-3)
+
+
+def test_dark_cameras_deliver_nothing_while_the_arm_goes_on(clock: CellClock, frames: list[Frame]) -> None:
+    wait_for(lambda: len(frames) > 0)
+    clock.inject(Failures(dark=True))
+    let_pass(clock, 0.05)
+    frames.clear()
+    let_pass(clock, 0.25)
+    assert frames == []
+
+
+def test_repeating_a_goal_changes_nothing() -> None:
+    ends = []
+    for repeats in (False, True):
+        episode = Episode("gen3", "lift", 3)
+        start = episode.snapshot(0.0, frozenset()).tools["arm"].T_base_tool
+        for tick in range(12):
+            goal = ToolCommand(tool_down(start[:3, 3] + (0.02 * (1 + tick // 4), 0.0, -0.01), 0.0), 0.0)
+            if repeats or tick % 4 == 0:
+                episode.command("arm", goal)
+            episode.advance()
+        ends.append(episode.snapshot(0.0, frozenset()).tools["arm"].T_base_tool)
+        episode.close()
+    np.testing.assert_array_equal(*ends)
+
+
+def test_the_links_of_tf_end_where_the_simulated_tool_is() -> None:
+    episode = Episode("gen3", "lift", 1)
+    snapshot = episode.snapshot(0.0, frozenset())
+    episode.close()
+    T = np.eye(4)
+    for _, T_parent_link in link_poses(snapshot.joint_positions):
+        T = T @ T_parent_link
+    tool = snapshot.tools["arm"].T_base_tool
+    np.testing.assert_allclose(T[:3, 3] + TOOL_OFFSET_M * T[:3, 2], tool[:3, 3], atol=1e-6)
+    np.testing.assert_allclose(T[:3, 2], tool[:3, 2], atol=1e-6)
+
+
+def test_the_spectator_shows_what_the_cell_shows() -> None:
+    view = CameraView("front", 96, 96)
+    episode = Episode("gen3", "stack_two", 2)
+    snapshot = episode.snapshot(0.0, frozenset())
+    expected = episode.render("front", 96, 96)
+    episode.close()
+    mirror = Mirror("gen3", "stack_two", view)
+    shown = mirror.image(snapshot)
+    mirror.close()
+    assert np.mean(np.abs(shown.astype(int) - expected.astype(int)) > 8) < 0.01
+
+
+def test_the_spectator_follows_a_change_of_task(clock: CellClock) -> None:
+    seen: list[Frame] = []
+    spectator = Spectator("gen3", CameraView("overview", 60, 80, rate_hz=20.0), clock.snapshot, seen.append)
+    spectator.start()
+    try:
+        wait_for(lambda: len(seen) > 0)
+        clock.reset(1, "stack_two")
+        since = clock.snapshot().stamp
+        wait_for(lambda: seen[-1].stamp >= since)
+    finally:
+        spectator.close()
+    assert seen[-1].image.shape == (60, 80, 3)
