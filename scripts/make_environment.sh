@@ -21,7 +21,8 @@ has_cmake() {
     [ "$(printf '%s\n' 3.21 "$version" | sort -V | head -1)" = 3.21 ]
 }
 # setuptools and wheel come first: some packages below have no wheel and are built with what is there.
+# What PYTHONPATH brings is not in the environment, so it does not count as installed here.
 tools=(--constraint requirements/constraints.txt setuptools wheel)
 has_cmake || tools+=("cmake==3.31.10")
 command -v ninja >/dev/null || tools+=("ninja==1.13.2")
-.venv/bin/python -m pip install --quiet --disable-pip-version-check "${tools[@]}"
+env -u PYTHONPATH .venv/bin/python -m pip install --quiet --disable-pip-version-check "${tools[@]}"
