@@ -24,6 +24,7 @@ MAX_TOOL_ROTATION_RAD_S = 1.75
 _DAMPING = 0.01
 _POSTURE_GAIN_1_S = 1.0
 _SETTLE_S = 2 * CONTROL_STEP_S
+_SOLVE_TICKS = 400
 _LIMIT_MARGIN_RAD = 0.05
 _LIMIT_GAIN_1_S = 5.0
 
@@ -118,7 +119,8 @@ class DifferentialIK:
             GlamError: the goal cannot be reached to `tolerance` (m and rad).
         """
         joints = self._home.copy() if start is None else np.array(start, dtype=float)
-        for _ in range(400):
+        miss = twist = np.inf
+        for _ in range(_SOLVE_TICKS):
             joints = joints + CONTROL_STEP_S * self.joint_speeds(joints, T_base_goal, 0.0)
             T_base_tool = self.tool_pose(joints)
             miss = np.linalg.norm(T_base_goal[:3, 3] - T_base_tool[:3, 3])

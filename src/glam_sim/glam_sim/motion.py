@@ -21,8 +21,16 @@ class Motion(Protocol):
     """Moves one tool. All poses are `T_base_tool` (4, 4)."""
 
     joints: tuple[str, ...]
-    positions: np.ndarray
-    velocities: np.ndarray
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Joint positions (J,)."""
+        ...
+
+    @property
+    def velocities(self) -> np.ndarray:
+        """Joint velocities (J,)."""
+        ...
 
     def reset(self, T_base_tool: np.ndarray) -> None:
         """Puts the tool there at rest."""
