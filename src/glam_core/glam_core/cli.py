@@ -27,7 +27,7 @@ COMMANDS = {
     "eval": Command("glam_training.evaluate:main", "roll a policy out in simulation: n, success, interval, video"),
     "export": Command("glam_training.export:main", "write a model folder: ONNX, manifest, golden vectors, card"),
     "bench": Command("glam_training.bench:main", "run the whole loop in miniature and print the table"),
-    "import": Command("glam_training.importers:main", "put recordings of the robot or of others into a store"),
+    "import": Command("glam_training.data.importers:main", "put recordings of the robot or of others into a store"),
     "up": Command("glam_ros.cli:up", "start the graph of nodes of a station with a model"),
     "record": Command("glam_ros.cli:record", "record episodes of the running graph"),
     "demo": Command("glam_ros.cli:demo", "run episodes through the live graph and report"),

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
-from glam_core.errors import ModelFolderError, ObservationError, SpecError
+from glam_core.errors import ConfigurationError, ModelFolderError, ObservationError, SpecError, closest
 from glam_core.manifest import (
     ACTION_DECODER_FILE,
     DIRECT_POLICY_FILE,
@@ -37,7 +37,13 @@ def load_model(folder: Path | str, intra_op_threads: int = 1, providers: Sequenc
 
     Raises:
         ModelFolderError: The folder is incomplete, altered, or does not do what its manifest says.
+        ConfigurationError: The number of threads is not positive, or a provider is not installed.
     """
+    if intra_op_threads < 1:
+        raise ConfigurationError(f"intra_op_threads must be at least 1, not {intra_op_threads}")
+    for provider in providers:
+        if provider not in onnxruntime.get_available_providers():
+            raise ConfigurationError(closest(provider, onnxruntime.get_available_providers(), "ONNX Runtime provider"))
     folder = Path(folder)
     manifest = verify_folder(folder)
     latent = manifest.kind == "latent_policy"

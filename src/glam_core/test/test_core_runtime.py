@@ -6,7 +6,7 @@ import pytest
 from conftest import ACTION, CHUNK, HISTORY, LATENT, SCENE, SIDE, STATE, decoder_graph, manifest_of, policy_graph
 
 from glam_core.agent import Agent
-from glam_core.errors import ModelFolderError, ObservationError, SpecError
+from glam_core.errors import ConfigurationError, ModelFolderError, ObservationError, SpecError
 from glam_core.manifest import write_manifest
 from glam_core.observation import Observation
 from glam_core.pose import tool_down
@@ -136,6 +136,13 @@ def test_what_is_no_network_is_refused(latent_folder):
     seal(latent_folder)
     with pytest.raises(ModelFolderError, match=r"latent_policy\.onnx can not be loaded"):
         load_model(latent_folder)
+
+
+def test_bad_settings_are_refused(latent_folder):
+    with pytest.raises(ConfigurationError, match="intra_op_threads must be at least 1, not 0"):
+        load_model(latent_folder, intra_op_threads=0)
+    with pytest.raises(ConfigurationError, match="unknown ONNX Runtime provider 'TpuExecutionProvider'; legal: .*CPU"):
+        load_model(latent_folder, providers=["TpuExecutionProvider"])
 
 
 def test_bad_observations_are_refused(latent_folder):
