@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -28,7 +29,6 @@ from glam_ros.meters import Health, Level
 from glam_ros.records import EpisodeProgress, IssuedCommand, MeasuredTool, PlannedChunk, SentCommand
 
 CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-BASE_FRAME = "base_link"
 
 
 def time_message(seconds: float) -> Time:
@@ -101,10 +101,10 @@ def pose_from_message(message: Pose) -> NDArray[np.float64]:
     return transform(matrix_from_quaternion_xyzw(quaternion / length), position)
 
 
-def tool_state_message(measured: MeasuredTool) -> ToolStateMessage:
-    """The message of a measured tool."""
+def tool_state_message(measured: MeasuredTool, frame: str) -> ToolStateMessage:
+    """The message of a measured tool, its pose in the arm's base frame."""
     return ToolStateMessage(
-        header=_header(measured.stamp, BASE_FRAME),
+        header=_header(measured.stamp, frame),
         arm=measured.arm,
         pose=pose_message(measured.tool.T_base_tool),
         gripper=measured.tool.gripper,
@@ -125,7 +125,7 @@ def chunk_message(chunk: PlannedChunk) -> LatentChunk:
     """The message of a planned chunk."""
     length, size = chunk.latents.shape
     return LatentChunk(
-        header=_header(chunk.observed_at, BASE_FRAME),
+        header=_header(chunk.observed_at, ""),
         model=chunk.model,
         sequence=chunk.sequence,
         length=length,
@@ -156,10 +156,10 @@ def chunk_from_message(message: LatentChunk) -> PlannedChunk:
     )
 
 
-def command_message(issued: IssuedCommand) -> ToolCommandMessage:
-    """The message of a command."""
+def command_message(issued: IssuedCommand, frame: str) -> ToolCommandMessage:
+    """The message of a command, its pose in the arm's base frame."""
     return ToolCommandMessage(
-        header=_header(issued.issued_at, BASE_FRAME),
+        header=_header(issued.issued_at, frame),
         observed_at=time_message(issued.observed_at),
         expires=time_message(issued.expires_at),
         arm=issued.arm,
@@ -215,7 +215,7 @@ def episode_from_message(message: EpisodeStatus) -> EpisodeProgress:
 def episode_message(progress: EpisodeProgress) -> EpisodeStatus:
     """The message of an episode's progress."""
     return EpisodeStatus(
-        header=_header(progress.stamp, BASE_FRAME),
+        header=_header(progress.stamp, ""),
         episode=progress.episode,
         task=progress.task,
         seed=progress.seed,
@@ -262,20 +262,24 @@ def healths_from_message(message: DiagnosticArray) -> list[Health]:
     ]
 
 
-def path_markers(paths: dict[str, list[ToolCommand]], stamp: float, lifetime_s: float) -> MarkerArray:
-    """The predicted path of every arm: a line through the tool positions, and a sphere where the gripper will close.
+def path_markers(
+    paths: dict[str, list[ToolCommand]], frames: dict[str, str], stamp: float, lifetime_s: float
+) -> MarkerArray:
+    """The predicted path of every arm: a line through the tool positions and a dot per step, red where the gripper closes.
 
     Args:
         paths: Arm name to the commands to come, first the next one.
+        frames: Arm name to its base frame.
         stamp: When it was predicted.
         lifetime_s: For how long viewers show it.
     """
     markers = MarkerArray()
-    for number, (arm, commands) in enumerate(paths.items()):
+    for arm, commands in paths.items():
         points = [_point(command.T_base_tool[:3, 3]) for command in commands]
         colors = [_gripper_color(command.gripper) for command in commands]
-        line = _marker(f"{arm} path", number, Marker.LINE_STRIP, 0.004, stamp, lifetime_s)
-        dots = _marker(f"{arm} steps", number, Marker.SPHERE_LIST, 0.012, stamp, lifetime_s)
+        header = _header(stamp, frames[arm])
+        line = _marker(f"{arm} path", Marker.LINE_STRIP, 0.004, header, lifetime_s)
+        dots = _marker(f"{arm} steps", Marker.SPHERE_LIST, 0.012, header, lifetime_s)
         for marker in (line, dots):
             marker.points, marker.colors = points, colors
             marker.action = Marker.ADD if points else Marker.DELETE
@@ -283,9 +287,9 @@ def path_markers(paths: dict[str, list[ToolCommand]], stamp: float, lifetime_s: 
     return markers
 
 
-def path_message(positions: list[NDArray[np.float64]], stamp: float) -> Path:
-    """The way that the tool has come, as positions (3,) in the base frame."""
-    header = _header(stamp, BASE_FRAME)
+def path_message(positions: Iterable[NDArray[np.float64]], frame: str, stamp: float) -> Path:
+    """The way that a tool has come, as positions (3,) in its arm's base frame."""
+    header = _header(stamp, frame)
     poses = []
     for position in positions:
         pose = PoseStamped(header=header)
@@ -311,8 +315,8 @@ def _image_by_cv_bridge(message: Image, camera: str) -> NDArray[np.uint8]:
         ) from error
 
 
-def _marker(name: str, number: int, kind: int, size: float, stamp: float, lifetime_s: float) -> Marker:
-    marker = Marker(header=_header(stamp, BASE_FRAME), ns=name, id=number, type=kind)
+def _marker(name: str, kind: int, size: float, header: Header, lifetime_s: float) -> Marker:
+    marker = Marker(header=header, ns=name, type=kind)
     marker.scale = Vector3(x=size, y=size, z=size)
     marker.pose.orientation.w = 1.0
     marker.lifetime.sec = int(lifetime_s)

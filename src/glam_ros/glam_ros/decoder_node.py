@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as FolderPath
 
+from nav_msgs.msg import Path
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from visualization_msgs.msg import MarkerArray
 
@@ -19,6 +21,9 @@ from glam_ros.meters import Health, LatencyMeter, Level, RateMeter
 from glam_ros.params import parameter
 from glam_ros.records import IssuedCommand
 from glam_ros.reporting import Reporter, clock_s
+
+TRAIL_STEPS = 300
+"""Length of the tool's path that viewers are shown."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class DecoderNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads and self-tests the model, and checks that the station has the arms that it moves."""
         self._settings = settings = params.read(self, DecoderParameters)
-        model = load_model(Path(settings.model_folder))
+        model = load_model(FolderPath(settings.model_folder))
         manifest = model.manifest
         params.require_pairs(settings.arms, settings.namespaces, "arms and namespaces")
         require_arms(manifest.action_spec, settings.arms)
@@ -67,12 +72,12 @@ class DecoderNode(LifecycleNode):
         self._rate, self._decoding, self._age = RateMeter(), LatencyMeter(), LatencyMeter()
         self._connect()
         self._timer = self.create_timer(1.0 / settings.rate_hz, self._on_tick)
-        self.get_logger().info(f"model '{Path(settings.model_folder).name}' passed its self-test")
+        self.get_logger().info(f"model '{FolderPath(settings.model_folder).name}' passed its self-test")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begins to command, on no plan older than now."""
-        self._execution.forget(before=clock_s(self))
+        self._forget(before=clock_s(self))
         self._active = True
         return super().on_activate(state)
 
@@ -98,11 +103,15 @@ class DecoderNode(LifecycleNode):
             self.create_subscription(LatentChunk, topics.LATENT_CHUNK, self._on_chunk, qos.COMMANDS),
             self.create_subscription(EpisodeStatus, topics.EPISODE_STATUS, self._on_episode, qos.STATUS),
         ]
-        self._commands = {}
+        self._commands, self._trail_publishers = {}, {}
+        self._frames = dict(zip(settings.arms, map(topics.base_frame, settings.namespaces), strict=True))
         for arm, namespace in zip(settings.arms, settings.namespaces, strict=True):
-            state, command = (topics.of_arm(namespace, topic) for topic in (topics.TOOL_STATE, topics.COMMAND))
+            state, command, trail = (
+                topics.of_arm(namespace, topic) for topic in (topics.TOOL_STATE, topics.COMMAND, topics.TOOL_PATH)
+            )
             self._inputs.append(self.create_subscription(ToolStateMessage, state, self._on_tool, qos.STATES))
             self._commands[arm] = self.create_lifecycle_publisher(ToolCommandMessage, command, qos.COMMANDS)
+            self._trail_publishers[arm] = self.create_lifecycle_publisher(Path, trail, qos.COMMANDS)
 
     def _on_chunk(self, message: LatentChunk) -> None:
         if self._active:
@@ -123,7 +132,7 @@ class DecoderNode(LifecycleNode):
         """A new episode: no plan of the old one may act in it."""
         progress = convert.episode_from_message(message)
         if self._active and self._episode is not None and progress.episode != self._episode:
-            self._execution.forget(before=progress.began_at)
+            self._forget(before=progress.began_at)
         self._episode = progress.episode
 
     def _on_tick(self) -> None:
@@ -142,9 +151,7 @@ class DecoderNode(LifecycleNode):
         self._publish(tick, now)
         if tick.new_step:
             self._decoding.add(tick.decode_s)
-            if self._markers.get_subscription_count():
-                paths = self._execution.predicted_path(now)
-                self._markers.publish(convert.path_markers(paths, now, lifetime_s=2.0 * self._step_s))
+            self._show(now)
 
     def _publish(self, tick: Tick, now: float) -> None:
         for arm, command in tick.commands.items():
@@ -158,10 +165,25 @@ class DecoderNode(LifecycleNode):
                 hold=tick.hold,
                 decode_s=tick.decode_s,
             )
-            self._commands[arm].publish(convert.command_message(issued))
+            self._commands[arm].publish(convert.command_message(issued, self._frames[arm]))
         self._sequence += 1
         self._rate.tick(now)
         self._age.add(now - tick.observed_at)
+
+    def _show(self, now: float) -> None:
+        """Publishes the path to come and the path of the past, for viewers, where somebody looks."""
+        for arm, position in self._execution.tool_positions().items():
+            self._trails[arm].append(position)
+            if self._trail_publishers[arm].get_subscription_count():
+                message = convert.path_message(self._trails[arm], self._frames[arm], now)
+                self._trail_publishers[arm].publish(message)
+        if self._markers.get_subscription_count():
+            paths = self._execution.predicted_path(now)
+            self._markers.publish(convert.path_markers(paths, self._frames, now, lifetime_s=2.0 * self._step_s))
+
+    def _forget(self, before: float) -> None:
+        self._execution.forget(before)
+        self._trails = {arm: deque(maxlen=TRAIL_STEPS) for arm in self._settings.arms}
 
     def _refuse(self, fault: str) -> None:
         if fault != self._refused:
@@ -187,7 +209,7 @@ class DecoderNode(LifecycleNode):
         self.destroy_timer(self._timer)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        for publisher in self._commands.values():
+        for publisher in (*self._commands.values(), *self._trail_publishers.values()):
             self.destroy_lifecycle_publisher(publisher)
         self._execution, self._active, self._fault = None, False, "not configured"
 

@@ -108,8 +108,8 @@ def run(options: DemoOptions, place: Place, choice: Choice, episodes: list[Episo
 def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, episode: EpisodeRecord) -> None:
     """Resets the cell, enables the arms, and watches until success or the time limit.
 
-    A reset leaves the drivers disabled, so that no plan of the old episode can act in the new one: the arms are enabled when
-    the new episode has been announced, which is what makes policy and decoder drop their plans.
+    A reset leaves the drivers disabled. They are enabled when the first command comes that was planned on an observation of
+    the new episode, so that no plan of the old one can act in it.
     """
     before = watcher.progress
     client = live.node.create_client(ResetCell, topics.RESET_CELL)
@@ -118,15 +118,25 @@ def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, epis
     if not answer.success:
         raise GraphError(f"the cell can not be reset: {answer.message}")
 
-    def announced() -> bool:
+    def planned() -> bool:
         now = watcher.progress
-        return now is not None and now.seed == episode.seed and (before is None or now.episode != before.episode)
+        announced = now is not None and now.seed == episode.seed and (before is None or now.episode != before.episode)
+        return announced and watcher.newest_plan_s >= now.began_at
 
-    if not live.wait(announced, ANSWER_S):
-        raise GraphError(f"the cell was reset, but did not announce the episode with seed {episode.seed}")
+    if not live.wait(planned, ANSWER_S):
+        raise GraphError(f"no command came for the episode with seed {episode.seed}; {LOG} says what policy and decoder do")
     enable(live, place)
     watcher.begin(episode)
-    live.wait(lambda: watcher.progress.success or watcher.progress.timed_out, EPISODE_S)
+    watcher.stopped.clear()
+
+    def over() -> bool:
+        return watcher.progress.success or watcher.progress.timed_out
+
+    while live.wait(lambda: over() or bool(watcher.stopped), EPISODE_S) and not over():
+        # A driver stops an arm that hears nothing for too long, and a person enables it again: here, the demo; it is counted.
+        episode.stops += watcher.stopped.values()
+        enable(live, place)
+        watcher.stopped.clear()
     episode.success, episode.duration_s = watcher.progress.success, watcher.progress.elapsed_s
     live.wait(lambda: False, LINGER_S)
     watcher.end()

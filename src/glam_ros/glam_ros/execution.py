@@ -121,6 +121,10 @@ class LatentExecution:
                 paths[arm].append(command)
         return paths
 
+    def tool_positions(self) -> dict[str, NDArray[np.float64]]:
+        """Where the tools were measured last: arm to position (3,), m, base frame."""
+        return {arm: measured.tool.T_base_tool[:3, 3] for arm, measured in self._measured.items()}
+
     def _decoded(self, latent: NDArray[np.float32], tools: dict[str, ToolState]) -> dict[str, ToolCommand]:
         action = self._decode(latent, state_vector(tools, self._spec.arms))
         commands = commands_from_action(action, tools, self._spec)

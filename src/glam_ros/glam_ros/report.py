@@ -50,8 +50,10 @@ class Results:
     offline: dict[str, float | int | tuple[float, float]] | None
     latencies_ms: dict[str, Summary]
     rates: dict[str, Rate]
+    slowest_real_time_factor: float | None
     clamps: dict[str, int]
     faults: dict[str, int]
+    stops: dict[str, int]
     outcomes: list[dict[str, float | int | bool]]
 
     @property
@@ -88,8 +90,10 @@ def evaluate(episodes: Sequence[EpisodeRecord], manifest: Manifest, model: str, 
         offline=offline,
         latencies_ms={stage: summarize(values) for stage, values in latencies.items() if values},
         rates={stream: Rate(hz, _rate_hz(episodes, stream)) for stream, hz in expected_hz.items()},
+        slowest_real_time_factor=min((f for episode in episodes for f in episode.real_time_factors), default=None),
         clamps=dict(sum((episode.clamps for episode in episodes), Counter()).most_common()),
         faults=dict(sum((episode.faults for episode in episodes), Counter()).most_common()),
+        stops=dict(Counter(stop for episode in episodes for stop in episode.stops).most_common()),
         outcomes=[
             {"seed": each.seed, "success": each.success, "duration_s": round(each.duration_s, 3)} for each in episodes
         ],
@@ -116,6 +120,10 @@ def tables(results: Results) -> dict[str, list[tuple[str, ...]]]:
         "Latency": latency,
         "Rates": rates,
         "Clamps": [("limit", "commands"), *((name, str(count)) for name, count in results.clamps.items())],
+        "Stops, after which the demo enabled the arm again": [
+            ("reason", "times"),
+            *((name, str(count)) for name, count in results.stops.items()),
+        ],
         "Faults": [("fault", "reports"), *((name, str(count)) for name, count in results.faults.items())],
     }
 
@@ -130,7 +138,12 @@ def verdict(results: Results) -> str:
         words.append(f"Policy and decoder together take {both.p99:.1f} ms (p99), {fast} the {LATENCY_BAR_MS:g} ms allowed.")
     held = "held" if control.held else "not held"
     words.append(f"The control rate was {held}: {control.achieved_hz:.2f} Hz of {control.expected_hz:g} Hz.")
-    words.append(f"{sum(results.clamps.values())} clamps, {sum(results.faults.values())} reports of faults.")
+    if results.slowest_real_time_factor is not None:
+        words.append(f"The simulation ran at {results.slowest_real_time_factor:.2f} of real time at its slowest.")
+    words.append(
+        f"{sum(results.clamps.values())} clamps, {sum(results.stops.values())} stops, "
+        f"{sum(results.faults.values())} reports of faults."
+    )
     return " ".join(words)
 
 

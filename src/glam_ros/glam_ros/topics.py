@@ -25,3 +25,8 @@ def camera_image(camera: str) -> str:
 def of_arm(namespace: str, topic: str) -> str:
     """The absolute name of an arm's topic; the namespace is empty when there is one arm."""
     return "/" + "/".join(part for part in (namespace.strip("/"), topic) if part)
+
+
+def base_frame(namespace: str) -> str:
+    """The frame that an arm's poses are given in."""
+    return "/".join(part for part in (namespace.strip("/"), "base_link") if part)

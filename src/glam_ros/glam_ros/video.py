@@ -14,7 +14,8 @@ from glam_ros.watching import EpisodeRecord
 
 FRAME_RATE_HZ = 10.0
 LAST_FRAME_S = 1.0
-WHITE, GREEN, RED = (240, 240, 240), (70, 210, 90), (225, 75, 65)
+FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.55
+BLACK, WHITE, GREEN, RED = (20, 20, 20), (240, 240, 240), (70, 210, 90), (225, 75, 65)
 
 Write = Callable[[NDArray[np.uint8]], None]
 
@@ -82,11 +83,12 @@ def _frames(episode: EpisodeRecord, count: int, title: str) -> Iterator[NDArray[
         _write_text(image, text, (10, 24), WHITE)
         if step >= length - 1:
             result, color = ("success", GREEN) if episode.success else ("no success", RED)
-            _write_text(image, result, (10, 52), color)
+            _write_text(image, result, (10, 50), color)
             cv2.rectangle(image, (1, 1), (image.shape[1] - 2, image.shape[0] - 2), color, 3)
         yield image
 
 
 def _write_text(image: NDArray[np.uint8], text: str, at: tuple[int, int], color: tuple[int, int, int]) -> None:
-    for thickness, shade in ((4, (0, 0, 0)), (1, color)):
-        cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.55, shade, thickness, cv2.LINE_AA)
+    (width, height), below = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
+    cv2.rectangle(image, (at[0] - 5, at[1] - height - 5), (at[0] + width + 5, at[1] + below + 1), BLACK, cv2.FILLED)
+    cv2.putText(image, text, at, FONT, FONT_SCALE, color, 1, cv2.LINE_AA)

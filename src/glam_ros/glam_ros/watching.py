@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ CHUNKS = "policy chunks"
 COMMANDS = "control commands"
 JOINT_STATES = "joint states"
 
+STOPPED = "stopped"
+"""How the diagnostics of a driver begin that waits for a person to enable it again."""
+REAL_TIME_FACTOR = "real_time_factor"
+"""The value of the simulated cell's diagnostics that says how fast its time passes."""
+
 
 @dataclass
 class EpisodeRecord:
@@ -51,6 +57,8 @@ class EpisodeRecord:
         latencies: Stage to its latencies, s.
         clamps: Limit to the number of commands that it changed.
         faults: Fault to the number of reports of it.
+        stops: Why a driver stopped its arm, so that it had to be enabled again; one entry per time.
+        real_time_factors: Simulated over real time, as the cell reports it.
         tool_path: Tool positions (3,), m, base frame of their arm.
     """
 
@@ -63,6 +71,8 @@ class EpisodeRecord:
     latencies: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     clamps: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    stops: list[str] = field(default_factory=list)
+    real_time_factors: list[float] = field(default_factory=list)
     tool_path: list[NDArray[np.float64]] = field(default_factory=list)
 
 
@@ -79,6 +89,10 @@ class Watcher:
             film_camera: Camera whose images are kept.
         """
         self.progress: EpisodeProgress | None = None
+        self.newest_plan_s = -math.inf
+        """When the observation behind the newest command was captured, s."""
+        self.stopped: dict[str, str] = {}
+        """The drivers that have stopped their arm, and why."""
         self._episode: EpisodeRecord | None = None
         self._inference: dict[float, float] = {}
         subscribe = node.create_subscription
@@ -118,6 +132,8 @@ class Watcher:
         self._episode.latencies[INFERENCE].append(chunk.inference_s)
 
     def _on_command(self, message: ToolCommandMessage) -> None:
+        if not message.hold:
+            self.newest_plan_s = convert.seconds(message.observed_at)
         if self._episode is None:
             return
         self._episode.stamps[COMMANDS].append(convert.seconds(message.header.stamp))
@@ -160,5 +176,9 @@ class Watcher:
         if self._episode is None:
             return
         for health in convert.healths_from_message(message):
+            if health.message.startswith(STOPPED):
+                self.stopped[health.name] = health.message
+            if REAL_TIME_FACTOR in health.values:
+                self._episode.real_time_factors.append(float(health.values[REAL_TIME_FACTOR]))
             if health.level != Level.OK:
                 self._episode.faults[f"{health.name}: {health.message}"] += 1
