@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from conftest import manifest_of
+from tiny_models import manifest_of
 
 from glam_core.errors import ModelFolderError
 from glam_core.manifest import read_manifest, verify_folder, write_manifest

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from conftest import ACTION, CHUNK, HISTORY, LATENT, SCENE, SIDE, STATE, decoder_graph, manifest_of, policy_graph
+from tiny_models import ACTION, CHUNK, HISTORY, LATENT, SCENE, SIDE, STATE, decoder_graph, manifest_of, policy_graph
 
 from glam_core.agent import Agent
 from glam_core.errors import ConfigurationError, ModelFolderError, ObservationError, SpecError
@@ -141,7 +141,7 @@ def test_what_is_no_network_is_refused(latent_folder):
 def test_bad_settings_are_refused(latent_folder):
     with pytest.raises(ConfigurationError, match="intra_op_threads must be at least 1, not 0"):
         load_model(latent_folder, intra_op_threads=0)
-    with pytest.raises(ConfigurationError, match="unknown ONNX Runtime provider 'TpuExecutionProvider'; legal: .*CPU"):
+    with pytest.raises(ConfigurationError, match=r"unknown ONNX Runtime provider 'TpuExecutionProvider'; legal: .*CPU"):
         load_model(latent_folder, providers=["TpuExecutionProvider"])
 
 
