@@ -71,22 +71,22 @@ class DriverNode(LifecycleNode):
         """
         super().__init__("driver", namespace=namespace)
         self._make_arm = make_arm
-        self._parameters = declare(self, DriverParameters)
-        self._arm_name = self._parameters.arm or arm
+        self._settings = declare(self, DriverParameters)
+        self._arm_name = self._settings.arm or arm
         self._frames = self.get_namespace().lstrip("/")  # a prefix of every frame and joint of an arm in a namespace
         if self._frames:
             self._frames += "/"
         self._driver: Driver | None = None
         self._thread: WatchdogThread | None = None
         self._entities: list[tuple[Callable, object]] = []
-        self._timers: list = []
+        self._active_timers: list = []
         self._logged = Mode.DISABLED
         self._ticked_at = 0.0
         self._woken = self.create_guard_condition(self._tick)
 
     def autostart(self) -> None:
         """Configures and activates, unless the parameter says that a manager does so; raises where that fails."""
-        if not self._parameters.autostart:
+        if not self._settings.autostart:
             return
         for trigger in (self.trigger_configure, self.trigger_activate):
             if trigger() is not TransitionCallbackReturn.SUCCESS:
@@ -100,7 +100,7 @@ class DriverNode(LifecycleNode):
 
     def wake(self) -> None:
         """There is a new measurement: answers it at once instead of at the timer. May be called from any thread."""
-        if self._timers:
+        if self._active_timers:
             self._woken.trigger()
 
     def reset_driver(self) -> None:
@@ -127,7 +127,7 @@ class DriverNode(LifecycleNode):
         driver = self._driver
         self._thread = WatchdogThread(driver.watchdog, driver.arm.hold, driver.arm.stop)
         self._thread.start()
-        self._timers = [
+        self._active_timers = [
             self.create_timer(self._period_s, self._tick),
             self.create_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose),
         ]
@@ -150,7 +150,7 @@ class DriverNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _connect(self) -> None:
-        p = self._parameters
+        p = self._settings
         if not p.station:
             raise ConfigurationError("the parameter 'station' is empty; give the path of a station file")
         station = load_station(p.station)
@@ -183,9 +183,9 @@ class DriverNode(LifecycleNode):
         """Stops the arm, then the timers and the watchdog."""
         if self._driver is not None:
             self._driver.disable(reason)
-        for timer in self._timers:
+        for timer in self._active_timers:
             self.destroy_timer(timer)
-        self._timers = []
+        self._active_timers = []
         if self._thread is not None:
             self._thread.close()
             self._thread = None
@@ -228,9 +228,11 @@ class DriverNode(LifecycleNode):
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if not self._timers or now - self._ticked_at < self._period_s / 2:  # woken and timed at about the same moment
+        if (
+            not self._active_timers or now - self._ticked_at < self._period_s / 2
+        ):  # woken and timed at about the same moment
             return
-        self._timers[0].reset()
+        self._active_timers[0].reset()
         self._ticked_at = now
         self._tick_times.append(now)
         tick = self._driver.tick(now)

@@ -38,7 +38,7 @@ def declare(node: Node, kind: type[Parameters]) -> Parameters:
             low, high = field.metadata["minimum"], field.metadata["maximum"]
             limits = "" if low is None else f" in [{low}, {high}]"
             raise ConfigurationError(
-                f"parameter '{field.name}' of {node.get_name()} is a {type(field.default).__name__}{limits} "
+                f"parameter '{field.name}' of {node.get_name()} has the type {type(field.default).__name__}{limits} "
                 f"({descriptor.description}): {error}"
             ) from error
     return kind(**values)

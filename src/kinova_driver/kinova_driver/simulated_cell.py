@@ -53,7 +53,7 @@ class CellNode(Node):
 
     def __init__(self) -> None:
         super().__init__("cell")
-        self._parameters = p = declare(self, CellParameters)
+        self._settings = p = declare(self, CellParameters)
         if not p.station:
             raise ConfigurationError("the parameter 'station' is empty; give the path of a station file")
         self.station = load_station(p.station)
