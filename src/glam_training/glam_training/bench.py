@@ -1,4 +1,4 @@
-"""`glam bench loop`: the whole loop in miniature, one command. `glam bench sim`: how fast the simulation is.
+"""`glam bench loop`: the whole loop in miniature, one command. `glam bench sim`: the simulation's speed, the experts.
 
 The loop: demonstrations, stage 1, relabelling, stage 2, export, evaluation of the exported folder; and the MIP baseline
 on the same target demonstrations with the same head and budget. Observations are the scene vector (the fast lane).
@@ -16,12 +16,10 @@ from typing import Any
 
 import tyro
 
-from glam_core.errors import closest
+from glam_core.errors import ConfigurationError, closest
 from glam_core.manifest import MANIFEST_FILE, read_manifest
 from glam_core.stats import wilson_interval
-from glam_sim.cell import Cell
-from glam_sim.model import PHYSICS_STEP_S
-from glam_sim.rollout import ExpertController, Recording, rollout
+from glam_sim import bench as simulation
 from glam_training.config import plain
 from glam_training.demos import DemosConfig, record_demos
 from glam_training.evaluate import EvalConfig, evaluate_folder
@@ -61,22 +59,6 @@ class LoopConfig:
     """Seed of the demonstrations and of training."""
     station: Path = Path("config/stations/sim.yaml")
     """Station file whose safety limits apply in the evaluation."""
-
-
-@dataclass(frozen=True)
-class SimConfig:
-    """Measure physics steps/s over an expert's episodes, controller included, and frames/s; one process."""
-
-    task: str = "stack_two"
-    """Task."""
-    embodiment: str = "gen3"
-    """Embodiment."""
-    episodes: int = 5
-    """Episodes of the expert."""
-    image_size: int = 96
-    """Height and width of the frames in pixels."""
-    frames: int = 400
-    """Frames to render."""
 
 
 def run_loop(config: LoopConfig) -> dict[str, Any]:
@@ -136,26 +118,6 @@ def run_loop(config: LoopConfig) -> dict[str, Any]:
     return report
 
 
-def measure_simulation(config: SimConfig) -> dict[str, float]:
-    """Physics steps/s over an expert's episodes, controller included, and frames/s."""
-    controller = ExpertController(config.task, config.embodiment)
-    with Cell(config.task, config.embodiment, image_size=(config.image_size, config.image_size)) as cell:
-        rollout(cell, controller, seed=0, max_steps=5, record=Recording(cameras=("front",)))
-        start = time.perf_counter()
-        steps = 0.0
-        for seed in range(config.episodes):
-            rollout(cell, controller, seed)
-            steps += cell.time / PHYSICS_STEP_S
-        physics_s = time.perf_counter() - start
-        start = time.perf_counter()
-        for index in range(config.frames):
-            cell.render(("front", "side")[index % 2])
-        return {
-            "physics_steps_per_s": steps / physics_s,
-            "frames_per_s": config.frames / (time.perf_counter() - start),
-        }
-
-
 def loop_table(report: dict[str, Any]) -> str:
     """The report as a Markdown table with its times and versions."""
     config, rows = report["config"], []
@@ -183,12 +145,11 @@ def loop_table(report: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `glam bench`."""
-    benches: dict[str, Callable[[list[str]], None]] = {"loop": _loop, "sim": _sim}
-    given = sys.argv[1:] if arguments is None else arguments
-    if not given or given[0] not in benches:
-        wanted = given[0] if given else ""
-        raise SystemExit(f"glam bench: {closest(wanted, benches, 'benchmark')}")
-    benches[given[0]](given[1:])
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    benches = {"loop": _loop, "sim": _sim}
+    if name not in benches:
+        raise ConfigurationError(closest(name, benches, "benchmark"))
+    benches[name](rest)
 
 
 def _loop(arguments: list[str]) -> None:
@@ -196,9 +157,7 @@ def _loop(arguments: list[str]) -> None:
 
 
 def _sim(arguments: list[str]) -> None:
-    config = tyro.cli(SimConfig, prog="glam bench sim", args=arguments)
-    for name, value in measure_simulation(config).items():
-        print(f"{name.replace('_', ' ')} {value:.0f}")
+    simulation.run(tyro.cli(simulation.BenchConfig, prog="glam bench sim", args=arguments))
 
 
 def _evaluation(config: EvalConfig, seconds: _Stopwatch) -> dict[str, Any]:
