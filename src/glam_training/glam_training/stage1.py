@@ -51,7 +51,7 @@ class GlamTrainConfig:
     """Cameras to use, all of the store when empty."""
     model: GlamConfig = GlamConfig()
     perception: PerceptionConfig = PerceptionConfig()
-    segmenter: OptimConfig = OptimConfig(steps=1200, batch_size=64, learning_rate=2e-3, ema_decay=0.99)
+    segmenter: OptimConfig = OptimConfig(steps=800, batch_size=48, learning_rate=2e-3, ema_decay=0.99)
     optim: OptimConfig = OptimConfig(steps=4000)
     refit: OptimConfig = OptimConfig(steps=1500)
     """Last phase: the decoder alone, on the mean latents of the frozen IDM with noise."""
@@ -185,7 +185,7 @@ def load_glam(path: Path) -> TrainedGlam:
 
 def make_glam(perception: ImagePerception | ScenePerception, contract: Contract, config: GlamConfig) -> Glam:
     """An untrained GLAM of the right sizes."""
-    features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_px)
+    features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
     return Glam(features, contract.state_size, contract.action_size * config.step, config)
 
 

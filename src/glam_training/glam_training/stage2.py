@@ -162,7 +162,7 @@ def _train_head(
 
 def _make_policy(trained: TrainedGlam, mip: MipConfig, size: int, output: Standardizer | None) -> PolicyModule:
     perception = trained.perception
-    features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_px)
+    features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
     features.load_state_dict(trained.glam.features.state_dict())
     history = trained.contract.obs_spec["history"]
     return PolicyModule(perception, features, Mip(history * features.size, size, mip), output)

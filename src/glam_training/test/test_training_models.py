@@ -135,7 +135,7 @@ def test_moments_find_a_blob_and_glimpses_follow_it():
     image = torch.zeros(1, 3, 49, 49)
     image[:, :, 10, 30] = 1.0
     centre = torch.tensor([[[30 / 24 - 1, 10 / 24 - 1], [0.0, 0.0]]])
-    patches = glimpses(image, centre, 5)
+    patches = glimpses(image, centre, 5, 5)
     assert patches.shape == (1, 2, 3, 5, 5)
     assert float(patches[0, 0, 0, 2, 2]) == pytest.approx(1.0)
     assert float(patches[0, 0].sum()) == pytest.approx(3.0)
@@ -143,7 +143,7 @@ def test_moments_find_a_blob_and_glimpses_follow_it():
 
 
 def test_perception_shapes_and_feature_size():
-    perception = ImagePerception(cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_px=8))
+    perception = ImagePerception(cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_px=12, glimpse_samples=8))
     images = [torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8) for _ in range(2)]
     moments, patches = perception(*images)
     assert moments.shape == (5, perception.moment_size) == (5, 36)

@@ -37,7 +37,7 @@ def stage1(stores: Path, out: Path, observations: str = "scene", **changes) -> G
         out=out,
         observations=observations,
         model=GlamConfig(latent_size=4, width=64, depth=1),
-        perception=PerceptionConfig(segmenter_width=4, glimpse_px=8),
+        perception=PerceptionConfig(segmenter_width=4, glimpse_px=8, glimpse_samples=8),
         segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
         optim=OptimConfig(steps=150, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
         refit=OptimConfig(steps=50, batch_size=32, warmup_steps=5, ema_decay=0.9),

@@ -33,7 +33,7 @@ class GlamConfig:
     """k, how many observation steps one latent action spans."""
     width: int = 256
     """Hidden size of every network."""
-    depth: int = 2
+    depth: int = 1
     """Residual blocks of every network."""
     beta: float = 1e-4
     """Weight of the KL terms. 1e-3 and more starve the latent."""
