@@ -129,10 +129,10 @@ class Driver:
         state, doubt = self._read(now)
         sent = None
         if self.mode in (Mode.HELD, Mode.ENABLED, Mode.HOMING):
-            if state is not None and state.faults:
-                self._stop(f"the arm reports {', '.join(state.faults)}; call clear_faults, then enable")
-            elif doubt:
+            if state is None:
                 self._doubt(doubt, now)
+            elif state.faults:
+                self._stop(f"the arm reports {', '.join(state.faults)}; call clear_faults, then enable")
             elif self.mode is Mode.HOMING:
                 self._follow_home(state)
             else:
@@ -149,10 +149,10 @@ class Driver:
         if self.mode is Mode.EMERGENCY:
             raise SafetyError("an emergency stop is latched; call reset first")
         state, doubt = self._read(now)
-        if state is not None and state.faults:
-            raise SafetyError(f"the arm reports {', '.join(state.faults)}; call clear_faults first")
-        if doubt:
+        if state is None:
             raise SafetyError(f"{doubt}; the arm can not be enabled")
+        if state.faults:
+            raise SafetyError(f"the arm reports {', '.join(state.faults)}; call clear_faults first")
         self._rest(Mode.HELD, "waiting for the first command")
         self.watchdog.enable()
 
@@ -220,7 +220,7 @@ class Driver:
             raise SafetyError(f"command rejected: it expired {now - request.expires:.3f} s ago")
 
     def _read(self, now: float) -> tuple[ArmState | None, str]:
-        """The measurement, and what is doubtful about it (empty when nothing is)."""
+        """The measurement; or None, and why there is none that can be trusted."""
         try:
             state = self.arm.read()
         except ArmError as error:

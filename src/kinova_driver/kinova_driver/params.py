@@ -6,7 +6,7 @@ They are read-only: given at start, and rejected by rclpy there and later.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
@@ -14,7 +14,10 @@ from rclpy.node import Node
 
 from glam_core.errors import ConfigurationError
 
-Parameters = TypeVar("Parameters")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Parameters = TypeVar("Parameters", bound="DataclassInstance")
 
 
 def parameter(default: Any, description: str, minimum: float | None = None, maximum: float | None = None) -> Any:

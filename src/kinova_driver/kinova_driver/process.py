@@ -9,8 +9,10 @@ from contextlib import ExitStack
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import try_shutdown
 
 from glam_core.errors import GlamError
 
@@ -40,10 +42,10 @@ def run(build: Callable[[ExitStack], list[Node]]) -> int:
                 executor.spin_once(timeout_sec=_SPIN_S)
         return 0
     except GlamError as error:
-        rclpy.logging.get_logger("kinova_driver").fatal(str(error))
+        get_logger("kinova_driver").fatal(str(error))
         return 1
     finally:
         executor.shutdown()
-        rclpy.try_shutdown()
+        try_shutdown()
         for number in _SIGNALS:  # while Python ends, a second Ctrl-C would kill it
             signal.signal(number, signal.SIG_IGN)

@@ -74,9 +74,9 @@ def test_a_clamp_slides_and_is_reported() -> None:
     bench.arm.state = replace(bench.arm.state, tool=ToolState(tool_down((0.45, 0.0, 0.01), 0.0), 0.0))
     for step in range(8):
         bench.send((0.45 + 0.005 * step, 0.0, -0.05))
-        tick = bench.tick()
-    assert tick.sent is not None
-    assert any(clamp.name == "workspace_min.z" for clamp in tick.sent.clamps)
+        sent = bench.tick().sent
+        assert sent is not None
+        assert "workspace_min.z" in [clamp.name for clamp in sent.clamps]
     position = bench.arm.commands[-1].T_base_tool[:3, 3]
     assert position[2] == pytest.approx(0.005)
     assert position[0] > 0.46
@@ -109,9 +109,9 @@ def test_a_hold_command_keeps_the_arm_enabled_without_sending_poses() -> None:
     for _ in range(20):
         bench.send(hold=True)
         tick = bench.tick()
-    assert tick.mode is Mode.HELD
-    assert tick.sent is not None
-    assert tick.sent.hold
+        assert tick.mode is Mode.HELD
+        assert tick.sent is not None
+        assert tick.sent.hold
     assert len(bench.arm.commands) == 1
     assert bench.arm.calls == ["hold"]
     bench.send()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.utilities import try_shutdown
 from std_srvs.srv import SetBool, Trigger
 
 from glam_core.errors import ConfigurationError
@@ -86,14 +88,15 @@ class Bench:
             assert time.monotonic() < deadline, "the condition did not come true"
             time.sleep(0.002)
 
-    def call(self, kind: type, name: str, **fields: object) -> tuple[bool, str]:
+    def call(self, kind: type, name: str, **fields: Any) -> tuple[bool, str]:
         client = self.client.create_client(kind, name)
         assert client.wait_for_service(AWAIT_S)
         future = client.call_async(kind.Request(**fields))
         self.wait(future.done)
-        return future.result().success, future.result().message
+        response: Any = future.result()
+        return response.success, response.message
 
-    def send(self, arm: str = "arm", lifetime_s: float = 1.0, **fields: object) -> None:
+    def send(self, arm: str = "arm", lifetime_s: float = 1.0, **fields: Any) -> None:
         now = time.monotonic()
         message = ToolCommand(arm=arm, pose=messages.pose_message(tool_down(START, 0.0)), **fields)
         message.header.stamp = message.observed_at = messages.stamp_from_monotonic(now)
@@ -112,7 +115,7 @@ def ros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     station.write_text(STATION)
     rclpy.init(args=["--ros-args", "-p", f"station:={station}"], domain_id=40 + os.getpid() % 20)
     yield station
-    rclpy.try_shutdown()
+    try_shutdown()
 
 
 @pytest.fixture

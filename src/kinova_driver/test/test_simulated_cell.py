@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,18 +87,19 @@ class Client:
             assert time.monotonic() < deadline, "the condition did not come true"
             rclpy.spin_once(self.node, timeout_sec=0.02)
 
-    def next(self, topic: str) -> object:
+    def next(self, topic: str) -> Any:
         """A message that arrives from now on."""
         self.received[topic].clear()
         self.wait(lambda: len(self.received[topic]) > 0)
         return self.received[topic][-1]
 
-    def call(self, kind: type, name: str, **fields: object) -> tuple[bool, str]:
+    def call(self, kind: type, name: str, **fields: Any) -> tuple[bool, str]:
         client = self.node.create_client(kind, name)
         assert client.wait_for_service(AWAIT_S)
         future = client.call_async(kind.Request(**fields))
         self.wait(future.done)
-        return future.result().success, future.result().message
+        response: Any = future.result()
+        return response.success, response.message
 
     def enable(self) -> None:
         """On a busy computer a measurement may be too old at that very moment; the driver then refuses."""

@@ -1,0 +1,179 @@
+"""The topics and services of one driver: messages in, one call into the driver, messages out."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
+
+from glam_core.errors import ConfigurationError, GlamError, closest
+from glam_msgs.msg import CommandReport, ToolCommand, ToolState
+from kinova_driver import messages
+from kinova_driver.arm import ArmState
+from kinova_driver.driver import Driver, Mode, Sent
+from kinova_driver.kinematics import JOINT_COUNT, link_poses
+
+BASE_FRAME = "base_link"
+TOOL_FRAME = "tool"
+
+_QUEUE = QoSProfile(depth=5)
+_LOG_PERIOD_S = 2.0
+_WINDOW = 400
+_LEVELS = {
+    Mode.ENABLED: DiagnosticStatus.OK,
+    Mode.HELD: DiagnosticStatus.OK,
+    Mode.HOMING: DiagnosticStatus.OK,
+    Mode.DISABLED: DiagnosticStatus.WARN,
+    Mode.STOPPED: DiagnosticStatus.WARN,
+    Mode.EMERGENCY: DiagnosticStatus.ERROR,
+}
+
+Answer = TypeVar("Answer", SetBool.Response, Trigger.Response)
+
+
+class DriverInterface:
+    """What a driver node publishes and serves between being configured and being cleaned up."""
+
+    def __init__(self, node: Node, driver: Driver, arm: str, backend: str, is_active: Callable[[], bool]) -> None:
+        """Makes publishers, subscription and services; all of them relative to the node's namespace.
+
+        Args:
+            node: The node that they belong to.
+            driver: What decides.
+            arm: Name of the arm.
+            backend: What stands behind it, for people.
+            is_active: Whether the node's lifecycle lets the arm be enabled.
+        """
+        self._node, self._driver, self._arm, self._backend, self._is_active = node, driver, arm, backend, is_active
+        namespace = node.get_namespace().lstrip("/")
+        self._prefix = f"{namespace}/" if namespace else ""  # of every frame and joint
+        self._logged = driver.mode
+        self._state: ArmState | None = None
+        self._accepted = 0
+        self._tick_times: deque[float] = deque(maxlen=_WINDOW)
+        self._ages: deque[float] = deque(maxlen=_WINDOW)
+        self._joint_states = self._publisher(JointState, "joint_states")
+        self._tool_state = self._publisher(ToolState, "tool_state")
+        self._reports = self._publisher(CommandReport, "command_report")
+        self._transforms = self._publisher(TFMessage, "/tf")
+        self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
+        self._commands = node.create_subscription(ToolCommand, "command", self._on_command, _QUEUE)
+        triggers = {
+            "stop": driver.stop,
+            "emergency_stop": driver.emergency_stop,
+            "reset": driver.reset,
+            "clear_faults": driver.clear_faults,
+            "home": driver.home,
+        }
+        self._services = [node.create_service(Trigger, name, self._serve(action)) for name, action in triggers.items()]
+        self._services.append(node.create_service(SetBool, "enable", self._on_enable))
+
+    def close(self) -> None:
+        """Takes everything down."""
+        for service in self._services:
+            self._node.destroy_service(service)
+        self._node.destroy_subscription(self._commands)
+        publishers = (self._joint_states, self._tool_state, self._reports, self._transforms, self._diagnostics)
+        for publisher in publishers:
+            self._node.destroy_publisher(publisher)
+
+    def tick(self, now: float) -> None:
+        """One control tick of the driver, and what there is to say about it."""
+        tick = self._driver.tick(now)
+        self._tick_times.append(now)
+        if tick.mode is not self._logged:
+            self._node.get_logger().info(f"{tick.mode}" + (f": {tick.reason}" if tick.reason else ""))
+            self._logged = tick.mode
+        if tick.sent is not None:
+            self._report(tick.sent)
+        if tick.state is not None and tick.state is not self._state:
+            self._publish_state(tick.state)
+        self._state = tick.state
+
+    def diagnose(self, now: float) -> None:
+        """Publishes rates, ages, counts and the driver's mode."""
+        driver, state = self._driver, self._state
+        gaps = np.diff(self._tick_times) if len(self._tick_times) > 1 else np.array([np.nan])
+        ages = np.array(self._ages) if self._ages else np.array([np.nan])
+        values: dict[str, object] = {
+            "mode": driver.mode,
+            "reason": driver.reason,
+            "watchdog": driver.watchdog.verdict(now),
+            "backend": self._backend,
+            "rate_hz": float(1.0 / gaps.mean()),
+            "period_p99_ms": float(1e3 * np.percentile(gaps, 99)),
+            "state_age_ms": 1e3 * (now - state.stamp) if state else float("nan"),
+            "observation_age_median_ms": float(1e3 * np.median(ages)),
+            "observation_age_p99_ms": float(1e3 * np.percentile(ages, 99)),
+            "commands_accepted": self._accepted,
+            "commands_rejected": driver.rejected,
+            "faults": ", ".join(state.faults) if state else "unknown",
+        }
+        values |= {f"clamps.{name}": count for name, count in sorted(driver.clamp_counts.items())}
+        level = _LEVELS[driver.mode] if state is not None else DiagnosticStatus.STALE
+        text = f"{driver.mode}: {driver.reason}" if driver.reason else str(driver.mode)
+        message = messages.diagnostics_message(level, f"driver {self._arm}", text, f"gen3 ({self._backend})", values)
+        self._diagnostics.publish(message)
+
+    def _publisher(self, kind: type, topic: str) -> Publisher:
+        # A lifecycle node's own publishers are managed; these live as long as the interface.
+        return Node.create_publisher(self._node, kind, topic, _QUEUE, event_callbacks=messages.NO_EVENTS)
+
+    def _on_command(self, message: ToolCommand) -> None:
+        try:
+            if message.arm != self._arm:
+                raise ConfigurationError("command rejected: " + closest(message.arm, (self._arm,), "arm"))
+            self._driver.accept(messages.request_from_message(message), time.monotonic())
+            self._accepted += 1
+        except GlamError as error:
+            self._node.get_logger().warning(str(error), throttle_duration_sec=_LOG_PERIOD_S)
+
+    def _report(self, sent: Sent) -> None:
+        self._ages.append(sent.at - sent.request.observed_at)
+        self._reports.publish(messages.report_message(sent, self._arm, self._prefix + BASE_FRAME))
+        for clamp in sent.clamps:
+            text = f"{clamp.name}: asked for {clamp.asked:.4g}, sent {clamp.given:.4g}"
+            self._node.get_logger().info(text, throttle_duration_sec=_LOG_PERIOD_S)
+
+    def _publish_state(self, state: ArmState) -> None:
+        base = self._prefix + BASE_FRAME
+        self._tool_state.publish(messages.tool_state_message(state, self._arm, base))
+        self._joint_states.publish(messages.joint_state_message(state, self._prefix))
+        frames = [(base, self._prefix + TOOL_FRAME, state.tool.T_base_tool)]
+        if len(state.joint_names) == JOINT_COUNT:
+            parent = base
+            for name, T in link_poses(state.positions):
+                frames.append((parent, self._prefix + name, T))
+                parent = self._prefix + name
+        stamp = messages.stamp_from_monotonic(state.stamp)
+        self._transforms.publish(messages.transforms_message(frames, stamp))
+
+    def _serve(self, action: Callable[[], None]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+        return lambda request, response: self._answer(action, response)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        return self._answer(self._enable if request.data else self._driver.disable, response)
+
+    def _enable(self) -> None:
+        if not self._is_active():
+            raise ConfigurationError("the driver node is not active; activate it first")
+        self._driver.enable(time.monotonic())
+
+    def _answer(self, action: Callable[[], None], response: Answer) -> Answer:
+        """Does something and tells whether it worked."""
+        try:
+            action()
+            response.success, response.message = True, f"{self._driver.mode}: {self._driver.reason}"
+        except GlamError as error:
+            response.success, response.message = False, str(error)
+        return response
