@@ -87,7 +87,7 @@ def export(config: ExportConfig) -> Manifest:
         golden["action"] = export_graph(
             trained.decoder, {"latent": latent, "state": state}, "action", partial / ACTION_DECODER_FILE
         )
-    np.savez(partial / GOLDEN_FILE, **golden)
+    np.savez(partial / GOLDEN_FILE, allow_pickle=False, **golden)
     manifest = make_manifest(trained, store, obs_spec)
     (partial / CARD_FILE).write_text(model_card(manifest, config.out.name))
     written = write_manifest(partial, manifest)

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,7 +37,7 @@ def ordered_map(
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_initialize, initargs=(make_work,))
-    pending: deque[Future] = deque()
+    pending: deque[Future[Any]] = deque()
     remaining = iter(items)
     try:
         with _environment(_SINGLE_THREADED):
@@ -59,7 +59,8 @@ def _initialize(make_work: Callable[[], Callable]) -> None:
     _work = make_work()
 
 
-def _call(item: Item) -> Result:
+def _call(item: object) -> object:
+    assert _work is not None, "the pool calls _initialize first"
     return _work(item)
 
 

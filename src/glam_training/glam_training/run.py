@@ -3,7 +3,7 @@
 <run>/run.json         resolved config, commit, command, dataset fingerprints, versions; written first, atomically
 <run>/metrics.jsonl    one line per logged step
 <run>/tensorboard/     the same numbers
-<run>/<phase>.pt       last state of each phase of the run, tensors and plain containers only (loads with weights_only), replaced atomically
+<run>/<phase>.pt       last state of each phase, tensors and plain containers only (loads with weights_only); atomic
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Run:
             raise DataError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
 
     def rewind(self, step: int, phase: str = "") -> None:
-        """Drop metrics of `phase` (names that start with it) after `step`, so that a resumed run logs each step once."""
+        """Drop metrics of `phase` (names that start with it) after `step`: a resumed run logs each step once."""
         kept = [
             line
             for line in self.metrics()

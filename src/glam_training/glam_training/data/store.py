@@ -245,7 +245,7 @@ class Store:
         for key in sorted(self.keys):
             values = np.ascontiguousarray(episode.arrays[key])
             digest.update(f"{key} {values.dtype} {values.shape}".encode())
-            digest.update(values)
+            digest.update(values.data)
             self._write_rows(f"data/{key}", start, values)
         count = self.num_episodes
         row = np.frombuffer(digest.digest(), np.uint8)[None]

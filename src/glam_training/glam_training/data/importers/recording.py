@@ -67,7 +67,7 @@ class Recording:
     images: dict[str, Stream[np.ndarray]] = field(default_factory=dict)
     tools: dict[str, Stream[ToolState]] = field(default_factory=dict)
     commands: dict[str, Stream[ToolCommand]] = field(default_factory=dict)
-    scene: Stream[np.ndarray] = field(default_factory=Stream)
+    scene: Stream[np.ndarray] = field(default_factory=lambda: Stream())
     task: str | None = None
     seed: int | None = None
     success: bool | None = None
@@ -94,14 +94,14 @@ def read_recording(path: Path) -> Recording:
 
 def _read(reader: AnyReader, path: Path) -> Recording:
     recording = Recording(path)
-    takers = {
-        connection.id: _taker(connection.topic, connection.msgtype, recording) for connection in reader.connections
-    }
-    wanted = [connection for connection in reader.connections if takers[connection.id] is not None]
+    takers = {}
+    for connection in reader.connections:
+        if (taker := _taker(connection.topic, connection.msgtype, recording)) is not None:
+            takers[connection.topic] = taker
+    wanted = [connection for connection in reader.connections if connection.topic in takers]
     for connection, time_ns, raw in reader.messages(wanted) if wanted else ():
-        take = takers[connection.id]
         try:
-            take(reader.deserialize(raw, connection.msgtype), 1e-9 * time_ns)
+            takers[connection.topic](reader.deserialize(raw, connection.msgtype), 1e-9 * time_ns)
         except GlamError as error:
             raise DataError(f"{path}, topic {connection.topic}: {error}") from error
     return recording
