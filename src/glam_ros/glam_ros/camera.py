@@ -118,7 +118,7 @@ class NewestFrame:
                 frames = self._read_all(capture) if capture.isOpened() else 0
             finally:
                 capture.release()
-            if frames and self._is_file:
+            if self._over.is_set() or (frames and self._is_file):
                 continue
             if frames:
                 back_off_s = FIRST_BACK_OFF_S

@@ -39,7 +39,7 @@ class Watch:
         alarms = {}
         for name, (heard_at, health) in self._heard.items():
             if now - heard_at > self._silence_s:
-                alarms[name] = f"silent for {now - heard_at:.0f} s"
+                alarms[name] = f"silent for more than {self._silence_s:g} s"
             elif health.level != Level.OK:
                 alarms[name] = health.message
         news = [f"{name}: {alarm}" for name, alarm in alarms.items() if self._alarms.get(name) != alarm]

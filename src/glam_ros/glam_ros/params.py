@@ -108,10 +108,9 @@ def require_pairs(first: Sequence[str], second: Sequence[str], names: str) -> No
 def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
     """The value as the field's type; raises ConfigurationError where it does not fit."""
     if hint == tuple[str, ...]:
-        items = tuple(value or ())
-        if not all(isinstance(item, str) for item in items):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ConfigurationError(f"parameter '{field.name}' is a list of names, not {value!r}")
-        return items
+        return tuple(value)
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
