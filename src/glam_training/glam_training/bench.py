@@ -25,6 +25,7 @@ from glam_training.demos import DemosConfig, record_demos
 from glam_training.evaluate import EvalConfig, evaluate_folder
 from glam_training.export import ExportConfig, export
 from glam_training.fit import OptimConfig
+from glam_training.models.mip import MipConfig
 from glam_training.provenance import command_line, git_commit, package_versions
 from glam_training.relabel import relabel
 from glam_training.stage1 import GlamTrainConfig, train_glam
@@ -53,6 +54,8 @@ class LoopConfig:
     """Gradient steps of its last phase."""
     policy_steps: int = 6000
     """Gradient steps of stage 2 and of the baseline."""
+    policy_width: int = 256
+    """Hidden size of both heads: states need less than images."""
     workers: int = 2
     """Processes that simulate."""
     seed: int = 0
@@ -91,7 +94,8 @@ def run_loop(config: LoopConfig) -> dict[str, Any]:
         run = out / "runs" / f"{name}_policy"
         default = PolicyTrainConfig(glam=glam, out=run).optim
         optim = OptimConfig(**{**plain(default), "steps": config.policy_steps})
-        stage_2 = PolicyTrainConfig(glam=glam, out=run, optim=optim, seed=config.seed)
+        mip = MipConfig(width=config.policy_width)
+        stage_2 = PolicyTrainConfig(glam=glam, out=run, mip=mip, optim=optim, seed=config.seed)
         seconds.measure(f"policy {name}", lambda train=train, stage_2=stage_2: train(stage_2))
         model = out / "models" / name
         if not (model / MANIFEST_FILE).exists():
