@@ -242,9 +242,11 @@ class CellClock:
         try:
             episode.reset(task, seed)
             self._warm_up(episode)
-        except GlamError as error:
+        except Exception as error:
             done.set_exception(error)
-            return
+            if isinstance(error, GlamError):
+                return
+            raise
         self._task = task
         self._ticks.clear()
         self._measure(episode)

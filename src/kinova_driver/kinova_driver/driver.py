@@ -44,7 +44,7 @@ class DriverLimits:
     """When the driver distrusts the arm."""
 
     max_state_age_s: float = 0.1
-    """An older measurement holds the arm; one older than the watchdog's `stop_s` beyond that stops it."""
+    """An older measurement holds the arm; when that lasts, the arm is stopped as after a silence of the commands."""
     max_following_error_m: float = 0.1
     """Distance between the command that was sent and the measured tool."""
     following_timeout_s: float = 0.5

@@ -6,9 +6,10 @@ import atexit
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.timer import Timer
@@ -85,7 +86,8 @@ class DriverNode(LifecycleNode):
 
     def wake(self) -> None:
         """There is a new measurement: answers it at once instead of at the timer. May be called from any thread."""
-        self._woken.trigger()
+        with suppress(InvalidHandle):  # the node has just ended
+            self._woken.trigger()
 
     def reset_driver(self) -> None:
         """Leaves any stop; the driver waits to be enabled."""
