@@ -159,6 +159,11 @@ class CellClock:
         """Sends an arm to where the episode began, gripper open."""
         self._order(arm, Order.HOME)
 
+    def is_homing(self, arm: str) -> bool:
+        """Whether an arm is on its way home."""
+        with self._lock:
+            return self._orders.get(arm) is Order.HOME
+
     def reset(self, seed: int, task: str = "", timeout_s: float = 20.0) -> None:
         """Puts the cell into the initial state that the seed decides, and waits for it.
 
@@ -258,9 +263,7 @@ class CellClock:
             episode.render(view.name, view.height, view.width)
 
     def _measure(self, episode: Episode) -> None:
-        with self._lock:
-            homing = frozenset(arm for arm, order in self._orders.items() if order is Order.HOME)
-        snapshot = episode.snapshot(self._clock(), homing)
+        snapshot = episode.snapshot(self._clock())
         if self._failures.nan_state:
             nan = {arm: ToolState(np.full((4, 4), np.nan), np.nan) for arm in snapshot.tools}
             snapshot = replace(snapshot, tools=nan)

@@ -43,7 +43,6 @@ class Snapshot:
         joint_velocities: `(J,)`, their rates.
         scene: `(D,) float32`, the scene vector.
         objects: `T_base_object` (4, 4) by name.
-        homing: Arms on their way home.
     """
 
     stamp: float
@@ -59,7 +58,6 @@ class Snapshot:
     joint_velocities: NDArray[np.float64]
     scene: NDArray[np.float32]
     objects: Mapping[str, NDArray[np.float64]]
-    homing: frozenset[str]
 
 
 class Episode:
@@ -114,8 +112,8 @@ class Episode:
         """An image `(height, width, 3) uint8 RGB`."""
         return self._cell.render(camera, height, width)
 
-    def snapshot(self, stamp: float, homing: frozenset[str]) -> Snapshot:
-        """The state of the cell as it is now."""
+    def snapshot(self, stamp: float) -> Snapshot:
+        """The state of the cell as it is now, at `stamp` of the monotonic clock, s."""
         cell = self._cell
         names, positions, velocities = cell.joints
         success = cell.success()
@@ -133,7 +131,6 @@ class Episode:
             joint_velocities=velocities,
             scene=cell.scene_vector(),
             objects=cell.objects,
-            homing=homing,
         )
 
 

@@ -38,7 +38,7 @@ class SimulatedArm:
             efforts=np.empty(0),
             tool=snapshot.tools[self._arm],
             stamp=snapshot.stamp,
-            homing=self._arm in snapshot.homing,
+            homing=self._clock.is_homing(self._arm),
             faults=(_EMERGENCY,) if self._emergency else (),
         )
 

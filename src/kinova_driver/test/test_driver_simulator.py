@@ -80,6 +80,7 @@ def test_moves_closes_holds_and_goes_home(clock: CellClock) -> None:
     assert position(arm)[0] < start[0] + 0.09
     assert arm.read().tool.gripper > 0.9
     arm.home()
+    assert arm.read().homing
     wait_for(lambda: not arm.read().homing and np.linalg.norm(position(arm) - start) < 0.02)
 
 
@@ -180,20 +181,20 @@ def test_repeating_a_goal_changes_nothing() -> None:
     ends = []
     for repeats in (False, True):
         episode = Episode("gen3", "lift", 3)
-        start = episode.snapshot(0.0, frozenset()).tools["arm"].T_base_tool
+        start = episode.snapshot(0.0).tools["arm"].T_base_tool
         for tick in range(12):
             goal = ToolCommand(tool_down(start[:3, 3] + (0.02 * (1 + tick // 4), 0.0, -0.01), 0.0), 0.0)
             if repeats or tick % 4 == 0:
                 episode.command("arm", goal)
             episode.advance()
-        ends.append(episode.snapshot(0.0, frozenset()).tools["arm"].T_base_tool)
+        ends.append(episode.snapshot(0.0).tools["arm"].T_base_tool)
         episode.close()
     np.testing.assert_array_equal(*ends)
 
 
 def test_the_links_of_tf_end_where_the_simulated_tool_is() -> None:
     episode = Episode("gen3", "lift", 1)
-    snapshot = episode.snapshot(0.0, frozenset())
+    snapshot = episode.snapshot(0.0)
     episode.close()
     T = np.eye(4)
     for _, T_parent_link in link_poses(snapshot.joint_positions):
@@ -206,7 +207,7 @@ def test_the_links_of_tf_end_where_the_simulated_tool_is() -> None:
 def test_the_spectator_shows_what_the_cell_shows() -> None:
     view = CameraView("front", 96, 96)
     episode = Episode("gen3", "stack_two", 2)
-    snapshot = episode.snapshot(0.0, frozenset())
+    snapshot = episode.snapshot(0.0)
     expected = episode.render("front", 96, 96)
     episode.close()
     mirror = Mirror("gen3", "stack_two", view)
