@@ -92,6 +92,7 @@ class Agent:
         for safety in self._filters.values():
             safety.reset()
         self._arriving: list[tuple[float, Chunk]] = []
+        self._grips: dict[str, float] = {}
         self._steps = 0
 
     def act(self, observation: Observation, tools: Mapping[str, ToolState], now: float) -> AgentStep:
@@ -115,10 +116,15 @@ class Agent:
         due = self._scheduler.due(now)
         action = None
         if due is None or due.latent is None:
-            commands = {arm: ToolCommand(tools[arm].T_base_tool, tools[arm].gripper) for arm in self.action_spec.arms}
+            # The last grip stays: closing only as far as was measured would drop what is held.
+            commands = {
+                arm: ToolCommand(tools[arm].T_base_tool, self._grips.get(arm, tools[arm].gripper))
+                for arm in self.action_spec.arms
+            }
         else:
             action = self._action(due.latent, tools)
             commands = commands_from_action(action, tools, self.action_spec)
+            self._grips = {arm: command.gripper for arm, command in commands.items()}
         clamps: list[Clamp] = []
         for arm, safety in self._filters.items():
             filtered = safety.filter(commands[arm], tools[arm], now)

@@ -74,6 +74,19 @@ def test_latency_skips_steps_and_holds_before_the_first_chunk():
     assert executed == [(1, 2), (1, 3), (1, 4), (1, 5), (2, 2), (2, 3), (2, 4), (2, 5), (3, 2), (3, 3)]
 
 
+def test_a_hold_keeps_the_last_grip():
+    chunks = iter([[[0.0] * 5] * 2])
+    agent = Agent(lambda o: next(chunks), lambda z, s: [0, 0, 0, 0, 1.0], ActionSpec(), 2, 2, latency_s=0.1)
+    tools = {"arm": ToolState(tool_down(np.array([0.4, 0.0, 0.2]), 0.0), 0.4)}
+    observation = Observation(0.0, {}, {})
+    assert agent.act(observation, tools, 0.0).commands["arm"].gripper == pytest.approx(0.4)
+    assert agent.act(observation, tools, 0.1).commands["arm"].gripper == 1.0
+    agent._steps = 1  # no second prediction: the chunk runs out
+    held = agent.act(observation, tools, 0.2)
+    assert held.held
+    assert held.commands["arm"].gripper == 1.0
+
+
 def test_reset_starts_over():
     policy = Policy()
     agent = make(policy)

@@ -132,10 +132,13 @@ class LatentExecution:
         return {arm: replace(command, gripper=min(max(command.gripper, 0.0), 1.0)) for arm, command in commands.items()}
 
     def _hold(self, tools: dict[str, ToolState], observed_at: float, now: float) -> Tick | None:
-        """The pose measured when the hold began, until `hold_s` have passed."""
+        """The pose measured when the hold began, until `hold_s` have passed; the grip stays, so that nothing is dropped."""
         if self._hold_since is None:
             self._hold_since, self._step = now, None
-            self._commands = {arm: ToolCommand(tool.T_base_tool, tool.gripper) for arm, tool in tools.items()}
+            grips = {arm: command.gripper for arm, command in self._commands.items()}
+            self._commands = {
+                arm: ToolCommand(tool.T_base_tool, grips.get(arm, tool.gripper)) for arm, tool in tools.items()
+            }
         if now - self._hold_since > self._hold_s:
             return None
         return Tick(self._commands, observed_at, hold=True, decode_s=0.0, new_step=False)

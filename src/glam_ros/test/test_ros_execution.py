@@ -85,6 +85,18 @@ def test_when_plans_run_out_the_measured_pose_is_held_and_then_there_is_silence(
     assert execution.tick(0.5) is None
 
 
+def test_a_hold_keeps_the_last_grip() -> None:
+    execution = make()
+    execution.add_tool(tool(0.0))
+    gripping = np.zeros((1, 5), np.float32)
+    gripping[:, 4] = 1.0
+    execution.add_chunk(PlannedChunk("toy", 0, gripping, 0.0, 0.0, STEP_S, 0.01), 0.0)
+    assert execution.tick(0.0).commands["arm"].gripper == 1.0
+    held = execution.tick(STEP_S)
+    assert held.hold
+    assert held.commands["arm"].gripper == 1.0
+
+
 def test_a_new_plan_ends_a_hold() -> None:
     execution = make()
     execution.add_tool(tool(0.0))

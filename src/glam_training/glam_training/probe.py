@@ -6,11 +6,13 @@ Every number is taken on held-out episodes that stage 1 has not seen: probe on s
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import tyro
 from torch import Tensor
 
 from glam_training.data.sampler import transitions
@@ -86,19 +88,26 @@ def probe(config: ProbeConfig) -> list[Gate]:
     weights = _ridge(target.z, motion[0])
     r2 = [_r_squared(_predict(weights, x.z), m) for x, m in zip((target, auxiliary), motion, strict=True)]
     gates.append(_gate("linear probe z to tool motion: R2 on the target", r2[0], "reported", True))
-    gates.append(_gate("linear probe z to tool motion: drop of R2 on the auxiliary", r2[0] - r2[1], "< 0.1", r2[0] - r2[1] < 0.1))
+    gates.append(
+        _gate("linear probe z to tool motion: drop of R2 on the auxiliary", r2[0] - r2[1], "< 0.1", r2[0] - r2[1] < 0.1)
+    )
     accuracy = _source_accuracy(target, auxiliary, motion)
     gates.append(_gate("source classifier on motion-matched latents", accuracy, "near 0.5", accuracy < 0.65))
 
-    record = {"target": str(config.target), "auxiliary": str(config.auxiliary), "transitions": [len(target.z), len(auxiliary.z)]}
+    record = {
+        "target": str(config.target),
+        "auxiliary": str(config.auxiliary),
+        "transitions": [len(target.z), len(auxiliary.z)],
+    }
     record["gates"] = [gate.__dict__ for gate in gates]
     (config.run / PROBE_FILE).write_text(json.dumps(record, indent=2) + "\n")
     _plot(config.run / "probe.png", target, auxiliary, motion)
     return gates
 
 
-def main(config: ProbeConfig) -> None:
-    """Print the gates as a table."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of `glam probe`: print the gates as a table."""
+    config = tyro.cli(ProbeConfig, prog="glam probe", args=sys.argv[1:] if arguments is None else arguments)
     gates = probe(config)
     width = max(len(gate.name) for gate in gates)
     for gate in gates:
@@ -110,7 +119,9 @@ def _latents(trained: TrainedGlam, path: Path, episodes: int | None, run: Path) 
     source = Source(Store.open(path), episodes)
     slots = compute_slots(source, trained.perception, trained.contract.keys, run / "slots", labelled=False)
     hidden = source.store.load_hidden(["state", "action"], episodes)
-    slots = Slots(slots.moments, slots.glimpses, slots.episode_ends, *(torch.from_numpy(hidden[x]) for x in ("state", "action")))
+    slots = Slots(
+        slots.moments, slots.glimpses, slots.episode_ends, *(torch.from_numpy(hidden[x]) for x in ("state", "action"))
+    )
     assert slots.state is not None and slots.action is not None
     k = trained.config.step
     now, later = torch.from_numpy(transitions(slots.episode_ends, k)).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,11 +84,13 @@ def load_slots(run: Path, trained: TrainedGlam) -> list[Slots]:
     return slots
 
 
-def main(config: RelabelConfig) -> None:
-    """Relabel and say what the latents look like."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of `glam relabel`."""
+    config = tyro.cli(RelabelConfig, prog="glam relabel", args=sys.argv[1:] if arguments is None else arguments)
     result = relabel(config.run)
     frames = sum(len(z) for z in result.latents)
     used = int((result.std > 0.1 * result.std.max()).sum())
     print(
-        f"{frames} frames relabelled in {config.run / LATENT_FILE}; {used} of {len(result.std)} latent dimensions are in use"
+        f"{frames} frames relabelled in {config.run / LATENT_FILE}; "
+        f"{used} of {len(result.std)} latent dimensions are in use"
     )

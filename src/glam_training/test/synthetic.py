@@ -45,7 +45,9 @@ def make_episode(seed: int, frames: int = 20, speed: float = 0.15) -> SyntheticE
     return SyntheticEpisode({key: np.stack(values) for key, values in arrays.items()}, seed)
 
 
-def make_store(path: Path, episodes: int, has_actions: bool = True, masks: bool = True, speed: float = 0.15, seed: int = 0) -> Store:
+def make_store(
+    path: Path, episodes: int, has_actions: bool = True, masks: bool = True, speed: float = 0.15, seed: int = 0
+) -> Store:
     """A store of synthetic episodes."""
     info = StoreInfo(
         task="lift",

@@ -20,6 +20,8 @@ from glam_training.data.importers import main
 from glam_training.data.importers.mcap import McapConfig, import_recordings
 from glam_training.data.importers.recording import read_recording
 from glam_training.data.store import Store
+from glam_training.fit import DeviceConfig, OptimConfig
+from glam_training.stage1 import GlamTrainConfig, load_glam, train_glam
 
 pytestmark = pytest.mark.sim
 
@@ -147,6 +149,17 @@ def test_import_equals_the_simulated_episode(tmp_path, episode, typestore):
         np.testing.assert_allclose(arrays[key], expected, atol=2e-5)
     again = import_recordings(McapConfig((file,), tmp_path / "store"))
     assert again.store.num_episodes == 2
+
+
+def test_the_store_trains(tmp_path, episode, typestore):
+    file = write_recording(tmp_path / "bag", episode, typestore)
+    import_recordings(McapConfig((file,), tmp_path / "store"))
+    few = OptimConfig(steps=2, batch_size=8, warmup_steps=1)
+    device = DeviceConfig(accelerator="cpu")
+    train_glam(
+        GlamTrainConfig(tmp_path / "store", tmp_path / "run", observations="scene", optim=few, refit=few, device=device)
+    )
+    assert load_glam(tmp_path / "run").contract.task == "lift"
 
 
 def test_a_killed_recording_is_read_up_to_its_last_chunk(tmp_path, episode, typestore):

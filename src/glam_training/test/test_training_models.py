@@ -47,7 +47,9 @@ def test_kl_against_torch():
     torch.testing.assert_close(kl_to_prior(q), kl(q, prior))
 
 
-@pytest.mark.parametrize(("balance", "idm_moves", "encoder_moves"), [(1.0, True, False), (0.0, False, True), (0.8, True, True)])
+@pytest.mark.parametrize(
+    ("balance", "idm_moves", "encoder_moves"), [(1.0, True, False), (0.0, False, True), (0.8, True, True)]
+)
 def test_alignment_moves_only_the_side_it_should(balance, idm_moves, encoder_moves):
     config = GlamConfig(alignment_balance=balance)
     model = make_glam(config)
@@ -58,7 +60,9 @@ def test_alignment_moves_only_the_side_it_should(balance, idm_moves, encoder_mov
         torch.manual_seed(1)
         loss, _ = glam_loss(model, batch, None, config, alignment)
         loss.backward()
-        norms.append([torch.cat([p.grad.flatten().clone() for p in m.parameters()]) for m in (model.idm, model.action_encoder)])
+        norms.append(
+            [torch.cat([p.grad.flatten().clone() for p in m.parameters()]) for m in (model.idm, model.action_encoder)]
+        )
     assert (not torch.equal(norms[0][0], norms[1][0])) == idm_moves
     assert (not torch.equal(norms[0][1], norms[1][1])) == encoder_moves
 
@@ -143,7 +147,9 @@ def test_moments_find_a_blob_and_glimpses_follow_it():
 
 
 def test_perception_shapes_and_feature_size():
-    perception = ImagePerception(cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_px=12, glimpse_samples=8))
+    perception = ImagePerception(
+        cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_px=12, glimpse_samples=8)
+    )
     images = [torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8) for _ in range(2)]
     moments, patches = perception(*images)
     assert moments.shape == (5, perception.moment_size) == (5, 36)
