@@ -22,6 +22,9 @@ from glam_ros.params import parameter
 from glam_ros.records import IssuedCommand
 from glam_ros.reporting import Reporter, clock_s
 
+CHUNK, TOOL, TICK = "chunk", "tool state", "tick"
+"""What can be at fault."""
+
 TRAIL_STEPS = 300
 """Length of the tool's path that viewers are shown."""
 
@@ -50,7 +53,6 @@ class DecoderNode(LifecycleNode):
         params.declare(self, DecoderParameters, locked=lambda: process.label(self) != "unconfigured")
         self._markers = self.create_lifecycle_publisher(MarkerArray, topics.PREDICTED_PATH, qos.COMMANDS)
         self._execution: LatentExecution | None = None
-        self._fault = "not configured"
         self._reporter = Reporter(self, self._health)
 
     @process.refuse_on_error
@@ -68,7 +70,7 @@ class DecoderNode(LifecycleNode):
         self._episode: int | None = None
         self._sequence = 0
         self._active = False
-        self._fault = self._refused = ""
+        self._faults: dict[str, str] = {}
         self._rate, self._decoding, self._age = RateMeter(), LatencyMeter(), LatencyMeter()
         self._connect()
         self._timer = self.create_timer(1.0 / settings.rate_hz, self._on_tick)
@@ -117,16 +119,17 @@ class DecoderNode(LifecycleNode):
         if self._active:
             try:
                 self._execution.add_chunk(convert.chunk_from_message(message), clock_s(self))
-                self._refused = ""
+                self._faults.pop(CHUNK, None)
             except GlamError as error:
-                self._refuse(f"chunk refused: {error}")
+                self._refuse(CHUNK, f"chunk refused: {error}")
 
     def _on_tool(self, message: ToolStateMessage) -> None:
         if self._active:
             try:
                 self._execution.add_tool(convert.tool_state_from_message(message))
+                self._faults.pop(TOOL, None)
             except GlamError as error:
-                self._refuse(f"tool state refused: {error}")
+                self._refuse(TOOL, f"tool state refused: {error}")
 
     def _on_episode(self, message: EpisodeStatus) -> None:
         """A new episode: no plan of the old one may act in it."""
@@ -141,10 +144,10 @@ class DecoderNode(LifecycleNode):
         now = clock_s(self)
         try:
             tick = self._execution.tick(now)
-            self._fault = ""
+            self._faults.pop(TICK, None)
         except GlamError as error:
             # Silence: the driver's watchdog holds the arms, then stops them.
-            self._fault = str(error)
+            self._refuse(TICK, str(error))
             return
         if tick is None:
             return
@@ -185,21 +188,22 @@ class DecoderNode(LifecycleNode):
         self._execution.forget(before)
         self._trails = {arm: deque(maxlen=TRAIL_STEPS) for arm in self._settings.arms}
 
-    def _refuse(self, fault: str) -> None:
-        if fault != self._refused:
+    def _refuse(self, source: str, fault: str) -> None:
+        """Reports what is wrong with an input or a tick, until the next good one; logs it when it is new."""
+        if source not in self._faults:
             self.get_logger().error(fault)
-        self._refused = fault
+        self._faults[source] = fault
 
     def _health(self, now: float) -> Health:
         if self._execution is None:
-            return Health(self.get_name(), Level.WARN, self._fault)
+            return Health(self.get_name(), Level.WARN, "not configured")
         values = {
             "rate_hz": f"{self._rate.rate_hz(now):.1f}",
             "age_s": f"{self._rate.age_s(now):.3f}",
             "decode_ms": self._decoding.summary_ms(),
             "observation_age_ms": self._age.summary_ms(),
         }
-        fault = self._fault or self._refused
+        fault = "; ".join(self._faults.values())
         return Health(self.get_name(), Level.ERROR if fault else Level.OK, fault or "executes", values)
 
     def _release(self) -> None:
@@ -211,7 +215,7 @@ class DecoderNode(LifecycleNode):
             self.destroy_subscription(subscription)
         for publisher in (*self._commands.values(), *self._trail_publishers.values()):
             self.destroy_lifecycle_publisher(publisher)
-        self._execution, self._active, self._fault = None, False, "not configured"
+        self._execution, self._active = None, False
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from glam_ros.reporting import Reporter, clock_s
 
 STATE = "state"
 SCENE = "scene"
+NETWORK = "network"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,6 @@ class PolicyNode(LifecycleNode):
         self._chunks = self.create_lifecycle_publisher(LatentChunk, topics.LATENT_CHUNK, qos.COMMANDS)
         self._finished = self.create_guard_condition(self._publish_finished)
         self._worker: InferenceWorker | None = None
-        self._fault = "not configured"
         self._reporter = Reporter(self, self._health)
 
     @process.refuse_on_error
@@ -76,7 +76,7 @@ class PolicyNode(LifecycleNode):
         self._episode: int | None = None
         self._sequence = 0
         self._active = False
-        self._fault = ""
+        self._faults: dict[str, str] = {}
         self._rate, self._inference, self._transport = RateMeter(), LatencyMeter(), LatencyMeter()
         self._worker = InferenceWorker(model.predict, self._finished.trigger)
         self._inputs = self._listen()
@@ -130,11 +130,11 @@ class PolicyNode(LifecycleNode):
             image, stamp = convert.image_from_message(message, spec.name)
             self._planner.add_image(spec.name, image, stamp)
 
-        self._take(take)
+        self._take(f"camera '{spec.name}'", take)
 
     def _on_scene(self, message: Float32MultiArray) -> None:
         now = clock_s(self)
-        self._take(lambda: self._planner.add_vector(SCENE, convert.vector_from_message(message), now))
+        self._take(SCENE, lambda: self._planner.add_vector(SCENE, convert.vector_from_message(message), now))
 
     def _on_tool(self, message: ToolStateMessage) -> None:
         def take() -> None:
@@ -144,7 +144,7 @@ class PolicyNode(LifecycleNode):
                 vector = state_vector(self._tools, self._settings.arms)
                 self._planner.add_vector(STATE, vector, measured.stamp)
 
-        self._take(take)
+        self._take(STATE, take)
 
     def _on_episode(self, message: EpisodeStatus) -> None:
         """A new episode: what was seen of the old one says nothing about it."""
@@ -154,15 +154,15 @@ class PolicyNode(LifecycleNode):
             self._tools.clear()
         self._episode = progress.episode
 
-    def _take(self, take: Callable[[], None]) -> None:
+    def _take(self, stream: str, take: Callable[[], None]) -> None:
         """Takes one input in, and looks whether it is time to plan; a bad input is refused and reported."""
         if not self._active:
             return
         try:
             take()
-            self._fault = ""
+            self._faults.pop(stream, None)
         except GlamError as error:
-            self._refuse(str(error))
+            self._refuse(stream, str(error))
             return
         now = clock_s(self)
         if self._worker.busy:
@@ -178,7 +178,7 @@ class PolicyNode(LifecycleNode):
             return
         for prediction in self._worker.results():
             if prediction.chunk is None:
-                self._refuse(prediction.error)
+                self._refuse(NETWORK, prediction.error)
             elif self._active and prediction.observation.stamp >= self._planner.forgotten_before:
                 self._publish(prediction)
 
@@ -194,19 +194,21 @@ class PolicyNode(LifecycleNode):
             inference_s=prediction.inference_s,
         )
         self._chunks.publish(convert.chunk_message(chunk))
+        self._faults.pop(NETWORK, None)
         self._sequence += 1
         self._rate.tick(clock_s(self))
         self._inference.add(prediction.inference_s)
         self._transport.add(self._received_at - observed_at)
 
-    def _refuse(self, fault: str) -> None:
-        if fault != self._fault:
+    def _refuse(self, source: str, fault: str) -> None:
+        """Reports what is wrong with an input or the network, until the next good one; logs it when it is new."""
+        if source not in self._faults:
             self.get_logger().error(fault)
-        self._fault = fault
+        self._faults[source] = fault
 
     def _health(self, now: float) -> Health:
         if self._worker is None:
-            return Health(self.get_name(), Level.WARN, self._fault)
+            return Health(self.get_name(), Level.WARN, "not configured")
         values = {
             "model": self._name,
             "provider": self._provider,
@@ -215,7 +217,7 @@ class PolicyNode(LifecycleNode):
             "inference_ms": self._inference.summary_ms(),
             "camera_to_policy_ms": self._transport.summary_ms(),
         }
-        fault = self._fault or (self._planner.fault(now) if self._active else "")
+        fault = "; ".join(self._faults.values()) or (self._planner.fault(now) if self._active else "")
         return Health(self.get_name(), Level.ERROR if fault else Level.OK, fault or "plans", values)
 
     def _release(self) -> None:
@@ -225,7 +227,7 @@ class PolicyNode(LifecycleNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._worker.close()
-        self._worker, self._active, self._fault = None, False, "not configured"
+        self._worker, self._active = None, False
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A stage's report on /diagnostics, once per second, and at once when its health changes for the worse."""
+"""A stage's report on /diagnostics, once per second."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 
 from glam_ros import convert, qos, topics
-from glam_ros.meters import Health, Level
+from glam_ros.meters import Health
 
 PERIOD_S = 1.0
 
 
 class Reporter:
-    """Publishes what `examine` says of a node, whatever its lifecycle state; a worse verdict is also logged."""
+    """Publishes what `examine` says of a node, whatever its lifecycle state."""
 
     def __init__(self, node: Node, examine: Callable[[float], Health]) -> None:
         """Starts the timer.
@@ -25,17 +25,12 @@ class Reporter:
         """
         self._node, self._examine = node, examine
         self._publisher = node.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, qos.STATUS)
-        self._level = Level.OK
         node.create_timer(PERIOD_S, self.report)
 
     def report(self) -> None:
         """Examines the stage and publishes the verdict."""
         now = clock_s(self._node)
-        health = self._examine(now)
-        if health.level > max(self._level, Level.OK):
-            self._node.get_logger().warning(health.message)
-        self._level = health.level
-        self._publisher.publish(convert.diagnostics_message([health], now))
+        self._publisher.publish(convert.diagnostics_message([self._examine(now)], now))
 
 
 def clock_s(node: Node) -> float:
