@@ -80,6 +80,10 @@ setup-demo:  ## what `make demo` needs: robot and simulator, no torch
 setup-robot:  ## what runs beside the arm: no torch, no simulator
 	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages
 
+.PHONY: check-robot
+check-robot:  ## the robot set-up in a fresh clone: seconds, megabytes, no torch
+	@scripts/check_robot_install.sh
+
 .PHONY: build
 build: setup-robot  ## colcon build of the messages and packages into .venv
 	@scripts/build.sh messages
