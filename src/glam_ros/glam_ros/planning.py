@@ -13,6 +13,9 @@ from glam_core.errors import ConfigurationError, ObservationError, closest
 from glam_core.observation import Observation
 from glam_core.spec import ObsSpec
 
+EARLY_STEPS = 0.2
+"""How much earlier than its period an observation may come and still be planned on: stamps jitter."""
+
 
 class Planner:
     """Gathers the streams of a model and says, once per replan period, that the newest aligned observation is due."""
@@ -28,7 +31,7 @@ class Planner:
         """
         self._spec, self._replan_period_s = spec, replan_period_s
         self._max_age_s, self._max_skew_s = max_age_s, max_skew_s
-        self._tolerance_s = 0.25 / spec.rate_hz
+        self._tolerance_s = EARLY_STEPS / spec.rate_hz
         self.forgotten_before = -math.inf
         self._restart()
 
