@@ -80,6 +80,8 @@ class _Open:
     began_ns: int = 0
     complete_bytes: int = 0
     """Length of the file that is on disk and ends with a complete chunk."""
+    complete_ns: int = 0
+    """Stamp of the last message in it."""
 
     @property
     def file(self) -> Path:
@@ -87,7 +89,7 @@ class _Open:
 
     @property
     def kept_s(self) -> float:
-        return 1e-9 * (self.last_ns - self.began_ns) if self.began_ns else 0.0
+        return 1e-9 * (self.complete_ns - self.began_ns)
 
 
 class Recorder:
@@ -176,7 +178,7 @@ class Recorder:
                 storage.close_chunk()
             storage.bio.flush()
             os.fsync(storage.bio.fileno())
-            episode.complete_bytes = storage.bio.tell()
+            episode.complete_bytes, episode.complete_ns = storage.bio.tell(), episode.last_ns
             episode.pending, episode.pending_bytes = [], 0
 
     def save(self, success: bool, now_ns: int, notes: Mapping[str, Any] | None = None) -> Path:
@@ -242,7 +244,7 @@ class Recorder:
             with suppress(OSError):
                 episode.writer.abort()
             kept = "nothing of it is kept"
-            if episode.began_ns and episode.complete_bytes:
+            if episode.complete_bytes:
                 os.truncate(episode.file, episode.complete_bytes)
                 kept = f"its first {episode.kept_s:.1f} s are kept"
             else:

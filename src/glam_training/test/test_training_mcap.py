@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from glam_core.tool import commands_from_action, tools_from_state_vector
 from glam_sim.cell import Cell
 from glam_sim.rollout import Episode, ExpertController, Recording, rollout
 from glam_training.data.importers import main
-from glam_training.data.importers.mcap import McapConfig, import_recordings
+from glam_training.data.importers.mcap import McapConfig, align, import_recordings
 from glam_training.data.importers.recording import read_recording
 from glam_training.data.store import Store
 from glam_training.fit import DeviceConfig, OptimConfig
@@ -37,6 +38,7 @@ class Faults:
     late_s: float = 0.02
     without: tuple[str, ...] = ()
     success: bool = True
+    says: str | None = None
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,8 @@ def write_recording(path: Path, episode: Episode, typestore, faults: Faults = Fa
         )
         events.append((now + 0.002, "/episode_status", status))
 
+    if faults.says is not None:
+        events.append((START_S, "/recording", t["std_msgs/msg/String"](data=faults.says)))
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = {}
         for arrival, topic, message in sorted(events, key=lambda event: event[0]):
@@ -162,6 +166,26 @@ def test_the_store_trains(tmp_path, episode, typestore):
     assert load_glam(tmp_path / "run").contract.task == "lift"
 
 
+def test_repetitions_of_the_last_decision_are_no_actions(tmp_path, episode, typestore):
+    file = write_recording(tmp_path / "bag", episode, typestore)
+    recording = read_recording(file)
+    stream = recording.commands["arm"]
+    repeated = [(stamp + 0.075, issued) for stamp, issued in zip(stream.stamps, stream.values, strict=True)]
+    decided = list(zip(stream.stamps, stream.values, strict=True))
+    both = sorted([*repeated, *decided], key=lambda pair: pair[0])  # each decision again, within the next step
+    stream.stamps[:], stream.values[:] = [stamp for stamp, _ in both], [issued for _, issued in both]
+    arrays = align(recording, McapConfig((file,), tmp_path / "store"))[0].arrays
+    np.testing.assert_allclose(arrays["action"][: episode.steps], episode.action, atol=2e-5)
+
+
+def test_what_the_recorder_says_counts(tmp_path, episode, typestore):
+    says = json.dumps({"task": "lift", "seed": 9, "embodiment": "umi", "success": False, "driver": "keyboard"})
+    file = write_recording(tmp_path / "bag", episode, typestore, Faults(without=("/episode_status",), says=says))
+    store = import_recordings(McapConfig((file,), tmp_path / "store", keep_failures=True)).store
+    assert (store.info.task, store.info.embodiment, store.seeds.tolist()) == ("lift", "umi", [9])
+    assert not store.successes.any()
+
+
 def test_a_killed_recording_is_read_up_to_its_last_chunk(tmp_path, episode, typestore):
     file = write_recording(tmp_path / "bag", episode, typestore)
     whole = read_recording(file)
@@ -194,6 +218,10 @@ def test_options(tmp_path, episode, typestore):
         (Faults(without=("/tool_state",)), "tool states of the arms"),
         (Faults(without=("/episode_status",)), "name it with --task"),
         (Faults(success=False), "--keep-failures"),
+        (Faults(says='{"success": false}'), "--keep-failures"),
+        (Faults(says="lift"), "/recording: what the recording says of itself is no JSON"),
+        (Faults(says='{"seed": "one"}'), "seed has the type int, not 'one'"),
+        (Faults(says='{"embodiment": "gen4"}'), "did you mean 'gen3'"),
     ],
 )
 def test_recordings_that_can_not_be_imported_say_why(tmp_path, episode, typestore, faults, message):

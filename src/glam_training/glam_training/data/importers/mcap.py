@@ -2,7 +2,7 @@
 
 Every recording is put on the grid of actions (10 Hz) by its capture stamps: images are those captured nearest to each
 step, tools are interpolated between measurements, and the action of a step is the first command that was issued in
-it, relative to the measured tool, as in simulated demonstrations.
+it upon what was seen at its beginning, relative to the measured tool, as in simulated demonstrations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from glam_sim.cell import Cell
 from glam_sim.model import EMBODIMENTS
 from glam_sim.tasks import TASKS
 from glam_training.config import plain
-from glam_training.data.importers.recording import Recording, Stream, read_recording
+from glam_training.data.importers.recording import IssuedCommand, Recording, Stream, read_recording
 from glam_training.data.store import INFO_FILE, EpisodeArrays, Provenance, Store, StoreInfo
 from glam_training.provenance import command_line, git_commit, package_versions
 
@@ -34,6 +34,7 @@ MAX_GAP_S = 0.15
 """Longest time from a step to the nearest value of a stream."""
 _STAMP_TOLERANCE_S = 1e-3
 _PEOPLE_CAMERAS = ("overview",)
+_DEFAULT_EMBODIMENT = "gen3"
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class McapConfig:
     """MCAP files, or folders that hold them."""
     out: Path
     """Folder of the store."""
-    embodiment: str = "gen3"
-    """Who was recorded."""
+    embodiment: str | None = None
+    """Who was recorded; unset, the recordings say, or else it was gen3."""
     task: str | None = None
     """Task; unset, the recordings say."""
     cameras: tuple[str, ...] = ()
@@ -58,7 +59,7 @@ class McapConfig:
     """Import episodes that did not succeed too."""
 
     def __post_init__(self) -> None:
-        if self.embodiment not in EMBODIMENTS:
+        if self.embodiment is not None and self.embodiment not in EMBODIMENTS:
             raise ConfigurationError(closest(self.embodiment, EMBODIMENTS, "embodiment"))
 
 
@@ -138,7 +139,10 @@ def align(recording: Recording, config: McapConfig) -> tuple[EpisodeArrays, Stor
             raise DataError(f"the recording has {what} of the arms {sorted(streams)}, tool states of {sorted(arms)}")
     cameras = _cameras(recording, config.cameras)
     action_spec = ActionSpec(arms=arms)
-    scene_spec = _scene_spec(task, config.embodiment, recording.scene)
+    embodiment = config.embodiment or recording.embodiment or _DEFAULT_EMBODIMENT
+    if embodiment not in EMBODIMENTS:
+        raise DataError(closest(embodiment, EMBODIMENTS, "embodiment"))
+    scene_spec = _scene_spec(task, embodiment, recording.scene)
     grid = _grid(recording, arms, cameras, action_spec.step_s)
 
     images = {}
@@ -161,7 +165,7 @@ def align(recording: Recording, config: McapConfig) -> tuple[EpisodeArrays, Stor
 
     info = StoreInfo(
         task=task,
-        embodiment=config.embodiment,
+        embodiment=embodiment,
         source="recording",
         obs_spec=ObsSpec(images=tuple(images)),
         action_spec=action_spec,
@@ -176,7 +180,7 @@ def align(recording: Recording, config: McapConfig) -> tuple[EpisodeArrays, Stor
         ),
     )
     seed = recording.seed if recording.seed is not None else 0
-    return EpisodeArrays(arrays, seed, bool(recording.success), task, config.embodiment), info
+    return EpisodeArrays(arrays, seed, bool(recording.success), task, embodiment), info
 
 
 def _open_or_create(path: Path, info: StoreInfo) -> Store:
@@ -254,12 +258,19 @@ def _tool_at(stream: Stream[ToolState], now: float, arm: str) -> ToolState:
     return ToolState(interpolate(a.T_base_tool, b.T_base_tool, share), (1 - share) * a.gripper + share * b.gripper)
 
 
-def _command_at(stream: Stream[ToolCommand], now: float, step_s: float, tool: ToolState) -> ToolCommand:
-    """The first command issued within the step; without one, the arm holds where it is."""
-    row = bisect_left(stream.stamps, now - _STAMP_TOLERANCE_S)
-    if row < len(stream.stamps) and stream.stamps[row] < now + step_s - _STAMP_TOLERANCE_S:
-        return stream.values[row]
-    gripper = stream.values[row - 1].gripper if row > 0 else tool.gripper
+def _command_at(stream: Stream[IssuedCommand], now: float, step_s: float, tool: ToolState) -> ToolCommand:
+    """The step's command: the first one issued in it that answers what was seen at its beginning.
+
+    A driver repeats its commands faster than it decides, and the last decision is still repeated while the next one is
+    being made. Without an answer the first repetition counts, and without any command the arm holds where it is.
+    """
+    start, end = (bisect_left(stream.stamps, time - _STAMP_TOLERANCE_S) for time in (now, now + step_s))
+    for issued in stream.values[start:end]:
+        if issued.observed_at >= now - step_s / 2:
+            return issued.command
+    if start < end:
+        return stream.values[start].command
+    gripper = stream.values[start - 1].command.gripper if start > 0 else tool.gripper
     return ToolCommand(tool.T_base_tool, gripper)
 
 

@@ -1,11 +1,13 @@
 """One MCAP recording of the ROS 2 graph as plain data, read without a ROS installation.
 
 Streams are known by their message types and topics: camera/<name>/image_raw, tool_state, command, scene and
-episode_status, each under any namespace. Message definitions come from the recording itself.
+episode_status, each under any namespace; what `glam record` says of the episode comes on `recording`, as JSON. Message
+definitions come from the recording itself.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 import tempfile
@@ -32,6 +34,9 @@ _FOOTER, _DATA_END = 0x02, 0x0F
 _TOOL_STATE, _TOOL_COMMAND = "glam_msgs/msg/ToolState", "glam_msgs/msg/ToolCommand"
 _EPISODE_STATUS = "glam_msgs/msg/EpisodeStatus"
 _IMAGE, _VECTOR = "sensor_msgs/msg/Image", "std_msgs/msg/Float32MultiArray"
+_TEXT = "std_msgs/msg/String"
+_SAYS = {"task": str, "embodiment": str, "seed": int, "success": bool}
+"""What a recording says of itself, and the types."""
 
 
 @dataclass
@@ -48,6 +53,14 @@ class Stream(Generic[Value]):
             self.values.append(value)
 
 
+@dataclass(frozen=True)
+class IssuedCommand:
+    """A command, and when the observation behind it was captured (s)."""
+
+    command: ToolCommand
+    observed_at: float
+
+
 @dataclass
 class Recording:
     """What one recording holds.
@@ -61,16 +74,18 @@ class Recording:
         task: of the episode; None when the recording does not say.
         seed: of the episode's start; None likewise.
         success: of the episode; None likewise.
+        embodiment: of the episode; None likewise.
     """
 
     path: Path
     images: dict[str, Stream[np.ndarray]] = field(default_factory=dict)
     tools: dict[str, Stream[ToolState]] = field(default_factory=dict)
-    commands: dict[str, Stream[ToolCommand]] = field(default_factory=dict)
+    commands: dict[str, Stream[IssuedCommand]] = field(default_factory=dict)
     scene: Stream[np.ndarray] = field(default_factory=lambda: Stream())
     task: str | None = None
     seed: int | None = None
     success: bool | None = None
+    embodiment: str | None = None
 
 
 def read_recording(path: Path) -> Recording:
@@ -93,10 +108,10 @@ def read_recording(path: Path) -> Recording:
 
 
 def _read(reader: AnyReader, path: Path) -> Recording:
-    recording = Recording(path)
+    recording, said = Recording(path), dict[str, Any]()
     takers = {}
     for connection in reader.connections:
-        if (taker := _taker(connection.topic, connection.msgtype, recording)) is not None:
+        if (taker := _taker(connection.topic, connection.msgtype, recording, said)) is not None:
             takers[connection.topic] = taker
     wanted = [connection for connection in reader.connections if connection.topic in takers]
     for connection, time_ns, raw in reader.messages(wanted) if wanted else ():
@@ -104,10 +119,13 @@ def _read(reader: AnyReader, path: Path) -> Recording:
             takers[connection.topic](reader.deserialize(raw, connection.msgtype), 1e-9 * time_ns)
         except GlamError as error:
             raise DataError(f"{path}, topic {connection.topic}: {error}") from error
+    # Who recorded it had the last word, after the cell.
+    for name, value in said.items():
+        setattr(recording, name, value)
     return recording
 
 
-def _taker(topic: str, kind: str, recording: Recording) -> Callable[[Any, float], None] | None:
+def _taker(topic: str, kind: str, recording: Recording, said: dict[str, Any]) -> Callable[[Any, float], None] | None:
     """What to do with a topic's messages, given (message, arrival time); None for a topic that is not needed."""
     camera = _CAMERA.search(topic)
     if camera and kind == _IMAGE:
@@ -119,10 +137,13 @@ def _taker(topic: str, kind: str, recording: Recording) -> Callable[[Any, float]
         )
     if kind == _TOOL_COMMAND:
         return lambda message, _: recording.commands.setdefault(message.arm, Stream()).add(
-            _seconds(message.header.stamp), ToolCommand(_pose(message.pose), message.gripper)
+            _seconds(message.header.stamp),
+            IssuedCommand(ToolCommand(_pose(message.pose), message.gripper), _seconds(message.observed_at)),
         )
     if kind == _EPISODE_STATUS:
         return lambda message, _: _take_status(message, recording)
+    if kind == _TEXT and topic.rsplit("/", 1)[-1] == "recording":
+        return lambda message, _: said.update(_read_said(message.data))
     if kind == _VECTOR and topic.rsplit("/", 1)[-1] == "scene":
         return lambda message, arrival: recording.scene.add(arrival, np.asarray(message.data, np.float32))
     return None
@@ -130,6 +151,19 @@ def _taker(topic: str, kind: str, recording: Recording) -> Callable[[Any, float]
 
 def _take_status(message: Any, recording: Recording) -> None:
     recording.task, recording.seed, recording.success = message.task, int(message.seed), bool(message.success)
+
+
+def _read_said(text: str) -> dict[str, Any]:
+    """What the recording says of itself, as far as it is understood here."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"what the recording says of itself is no JSON: {error}") from error
+    said = {name: content[name] for name in _SAYS if content.get(name) is not None}
+    for name, value in said.items():
+        if type(value) is not _SAYS[name]:
+            raise DataError(f"the recording's {name} has the type {_SAYS[name].__name__}, not {value!r}")
+    return said
 
 
 def _seconds(stamp: Any) -> float:

@@ -1,0 +1,171 @@
+"""The scripted expert as a node: demonstrates in a simulated cell, through the same topics as a policy.
+
+It sees the privileged scene vector, decides once per camera frame and sends its decision at the control rate.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Float32MultiArray
+from std_srvs.srv import SetBool
+
+from glam_core.errors import ConfigurationError, closest
+from glam_core.pose import tool_down
+from glam_core.station import load_station
+from glam_core.tool import ToolCommand, ToolState
+from glam_msgs.msg import EpisodeStatus
+from glam_msgs.msg import ToolCommand as ToolCommandMessage
+from glam_sim.experts import Expert
+from glam_sim.model import EMBODIMENTS
+from glam_sim.tasks import TASKS
+from glam_sim.tasks.task import CubeState
+from kinova_driver import messages
+from kinova_driver.params import declare, parameter
+from kinova_driver.process import run
+
+_TOOL_NUMBERS, _CUBE_NUMBERS = 6, 5
+_EXPIRY_S = 0.2
+_PATIENCE_S = 0.3
+_NEWEST = QoSProfile(depth=1)
+
+
+@dataclass(frozen=True)
+class ExpertParameters:
+    """Parameters of the expert."""
+
+    station: str = parameter("", "path of the station file")
+    embodiment: str = parameter("gen3", f"what moves: {' or '.join(EMBODIMENTS)}")
+
+
+@dataclass(frozen=True)
+class SeenScene:
+    """What an expert needs to know of a cell: the measured tools by arm, the cubes by name."""
+
+    tools: dict[str, ToolState]
+    cubes: dict[str, CubeState]
+
+
+def scene_from_vector(values: NDArray[np.float32], task: str, arm: str) -> SeenScene:
+    """The scene that a scene vector `(D,)` of a one-armed cell describes; a cube's yaw is known up to quarter turns.
+
+    Raises:
+        ConfigurationError: The task is unknown, or its scenes have another size.
+    """
+    if task not in TASKS:
+        raise ConfigurationError(closest(task, TASKS, "task"))
+    names = [cube.name for cube in TASKS[task].cubes]
+    size = _TOOL_NUMBERS + _CUBE_NUMBERS * len(names)
+    if values.shape != (size,):
+        raise ConfigurationError(f"a scene of '{task}' with one arm has {size} numbers, not {values.shape}")
+    numbers = values.astype(float)
+    x, y, z, cosine, sine, gripper = numbers[:_TOOL_NUMBERS]
+    tool = ToolState(tool_down(np.array([x, y, z]), float(np.arctan2(sine, cosine))), float(gripper))
+    rows = numbers[_TOOL_NUMBERS:].reshape(len(names), _CUBE_NUMBERS)
+    yaws = np.arctan2(rows[:, 4], rows[:, 3]) / 4.0
+    cubes = {name: CubeState(row[:3], float(yaw)) for name, row, yaw in zip(names, rows, yaws, strict=True)}
+    return SeenScene({arm: tool}, cubes)
+
+
+class ExpertNode(Node):
+    """Demonstrates while `~/drive` says so, in the manner that the episode's seed decides."""
+
+    def __init__(self) -> None:
+        super().__init__("expert")
+        settings = declare(self, ExpertParameters)
+        if not settings.station:
+            raise ConfigurationError("the parameter 'station' is empty; give the path of a station file")
+        station = load_station(settings.station)
+        simulated = [camera for camera in station.cameras if camera.simulated]
+        if len(station.arms) != 1 or not simulated:
+            raise ConfigurationError(
+                f"the expert drives one arm, at the pace of a simulated camera; the station '{station.name}' has "
+                f"{len(station.arms)} arms and {len(simulated)} simulated cameras"
+            )
+        self._arm, self._embodiment = station.arms[0], settings.embodiment
+        if self._embodiment not in EMBODIMENTS:
+            raise ConfigurationError(closest(self._embodiment, EMBODIMENTS, "embodiment"))
+        self._driving = False
+        self._expert: Expert | None = None
+        self._task = ""
+        self._status: EpisodeStatus | None = None
+        self._scene: NDArray[np.float32] | None = None
+        self._decision: ToolCommand | None = None
+        self._observed_at = 0.0
+        self._sequence = 0
+        topic = f"{self._arm.namespace}/command"
+        self._commands = self.create_publisher(ToolCommandMessage, topic, 5, event_callbacks=messages.NO_EVENTS)
+        # Only what is newest counts, so that nothing of an episode that is over can be taken for the one that begins.
+        self.create_subscription(EpisodeStatus, "episode_status", self._on_status, _NEWEST)
+        self.create_subscription(Float32MultiArray, "scene", self._on_scene, _NEWEST)
+        pace = f"{simulated[0].topic.rpartition('/')[0]}/camera_info"
+        self.create_subscription(CameraInfo, pace, self._on_frame, qos_profile_sensor_data)
+        self.create_service(SetBool, "~/drive", self._on_drive)
+        self.create_timer(1.0 / station.rates.control_hz, self._send)
+
+    def _on_drive(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Begins to demonstrate the episode that is announced next, or ceases."""
+        self._driving = request.data
+        self._expert = self._status = self._scene = self._decision = None
+        response.success = True
+        return response
+
+    def _on_status(self, message: EpisodeStatus) -> None:
+        self._status = message
+
+    def _on_scene(self, message: Float32MultiArray) -> None:
+        self._scene = np.array(message.data, np.float32)
+
+    def _on_frame(self, message: CameraInfo) -> None:
+        if not self._driving or self._status is None or self._scene is None:
+            return
+        task, seed = self._status.task, self._status.seed
+        try:
+            scene = scene_from_vector(self._scene, task, self._arm.name)
+        except ConfigurationError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=2.0)
+            return
+        if self._expert is None:
+            self._expert = Expert(task, self._embodiment, seed)
+            self._expert.reset(scene)
+            self.get_logger().info(f"demonstrates {task}, seed {seed}")
+        self._observed_at = messages.monotonic_from_stamp(message.header.stamp)
+        self._decision = self._expert.act(scene, self._observed_at)[self._arm.name]
+        self._send()
+
+    def _send(self) -> None:
+        """Sends the decision, at most for as long as a frame may be late."""
+        now = time.monotonic()
+        if self._decision is None or now - self._observed_at > _PATIENCE_S:
+            return
+        message = ToolCommandMessage(
+            arm=self._arm.name,
+            sequence=self._sequence,
+            pose=messages.pose_message(self._decision.T_base_tool),
+            gripper=self._decision.gripper,
+        )
+        message.header.stamp = messages.stamp_from_monotonic(now)
+        message.header.frame_id = "/".join(part for part in (self._arm.namespace.strip("/"), "base_link") if part)
+        message.observed_at = messages.stamp_from_monotonic(self._observed_at)
+        message.expires = messages.stamp_from_monotonic(now + _EXPIRY_S)
+        self._commands.publish(message)
+        self._sequence += 1
+
+
+def main() -> None:
+    """Runs the expert until it is told to end."""
+
+    def build(stack: ExitStack) -> list[Node]:
+        node = ExpertNode()
+        stack.callback(node.destroy_node)
+        return [node]
+
+    sys.exit(run(build))
