@@ -17,7 +17,8 @@ def start(context: LaunchContext) -> list:
     """Reads the arguments and describes the graph."""
     given = launching.values(context, ARGUMENTS)
     place = graph.Place.read(resources.station_file(given["station"]))
-    return launching.actions(graph.robot(place, graph.Simulation(given["task"], int(given["seed"]), given["embodiment"])))
+    simulation = graph.Simulation(given["task"], int(given["seed"]), given["embodiment"])
+    return launching.actions(graph.robot(place, simulation))
 
 
 def generate_launch_description() -> LaunchDescription:

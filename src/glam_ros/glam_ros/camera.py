@@ -49,7 +49,7 @@ class Capture(Protocol):
 
 
 def open_capture(source: str) -> Capture:
-    """Opens a device index (`0`), a device path, a stream URL or a video file; the result may turn out not to be opened."""
+    """Opens a device index (`0`), a device path, a stream URL or a video file, which may turn out not to open."""
     return cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source)
 
 

@@ -64,7 +64,7 @@ def choose(models: dict[str, Path], task: str = "") -> Choice:
 def _best(candidates: list[Choice], task: str) -> Choice:
     if not candidates:
         raise ModelFolderError(
-            f"no image model for the task '{task}' is shipped in models/. Train and export one: glam demos, glam train, "
-            "glam relabel, glam train, glam export, in the order of the README; or give the path of a model folder"
+            f"no image model for the task '{task}' is shipped in models/. Train and export one with glam demos, train, "
+            "relabel, train and export, as the README says; or give the path of a model folder with --model"
         )
     return max(candidates, key=lambda each: each.success_rate)

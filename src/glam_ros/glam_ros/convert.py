@@ -265,7 +265,7 @@ def healths_from_message(message: DiagnosticArray) -> list[Health]:
 def path_markers(
     paths: dict[str, list[ToolCommand]], frames: dict[str, str], stamp: float, lifetime_s: float
 ) -> MarkerArray:
-    """The predicted path of every arm: a line through the tool positions and a dot per step, red where the gripper closes.
+    """The predicted path of every arm: a line through the tool positions, a dot per step, red for a closed gripper.
 
     Args:
         paths: Arm name to the commands to come, first the next one.

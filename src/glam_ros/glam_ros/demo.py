@@ -31,7 +31,7 @@ DOMAINS = range(1, 101)
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Runs episodes of a shipped model through the live ROS 2 graph and reports success, latencies, rates and faults."""
+    """Runs episodes of a shipped model through the live ROS 2 graph; reports success, latencies, rates and faults."""
 
     task: str = ""
     """Task to run; by default the hardest whose shipped image model is good enough."""
@@ -48,7 +48,9 @@ class DemoOptions:
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.seed < 0:
-            raise ConfigurationError(f"a demo has at least one episode and no negative seed, not {self.episodes}, {self.seed}")
+            raise ConfigurationError(
+                f"a demo has at least one episode and no negative seed, not {self.episodes} and {self.seed}"
+            )
 
 
 def main() -> int:
@@ -56,7 +58,7 @@ def main() -> int:
     options = tyro.cli(DemoOptions)
     place = Place.read(resources.station_file(options.station))
     if not place.simulated:
-        raise ConfigurationError(f"the demo resets the cell by itself; the arms of station '{place.station.name}' are real")
+        raise ConfigurationError(f"the demo enables arms by itself; those of station '{place.station.name}' are real")
     choice = chosen(options)
     options.out.mkdir(parents=True, exist_ok=True)
     episodes: list[EpisodeRecord] = []
@@ -102,14 +104,14 @@ def run(options: DemoOptions, place: Place, choice: Choice, episodes: list[Episo
             run_episode(live, watcher, place, task, episode)
             episodes.append(episode)
             result = "success" if episode.success else "no success"
-            say(f"episode {number:2}/{options.episodes}  seed {episode.seed}  {result:<10}  {episode.duration_s:5.1f} s")
+            say(f"episode {number:2}/{options.episodes}  seed {episode.seed}  {result:<10} {episode.duration_s:5.1f} s")
 
 
 def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, episode: EpisodeRecord) -> None:
     """Resets the cell, enables the arms, and watches until success or the time limit.
 
-    A reset leaves the drivers disabled. They are enabled when the first command comes that was planned on an observation of
-    the new episode, so that no plan of the old one can act in it.
+    A reset leaves the drivers disabled. They are enabled when the first command comes that was planned on an
+    observation of the new episode, so that no plan of the old one can act in it.
     """
     before = watcher.progress
     client = live.node.create_client(ResetCell, topics.RESET_CELL)
@@ -124,7 +126,7 @@ def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, epis
         return announced and watcher.newest_plan_s >= now.began_at
 
     if not live.wait(planned, ANSWER_S):
-        raise GraphError(f"no command came for the episode with seed {episode.seed}; {LOG} says what policy and decoder do")
+        raise GraphError(f"no command came for the episode with seed {episode.seed}; {LOG} says why")
     enable(live, place)
     watcher.begin(episode)
     watcher.stopped.clear()
@@ -133,7 +135,7 @@ def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, epis
         return watcher.progress.success or watcher.progress.timed_out
 
     while live.wait(lambda: over() or bool(watcher.stopped), EPISODE_S) and not over():
-        # A driver stops an arm that hears nothing for too long, and a person enables it again: here, the demo; it is counted.
+        # A driver stops an arm that hears nothing for too long; a person enables it again. Here the demo does; it counts.
         episode.stops += watcher.stopped.values()
         enable(live, place)
         watcher.stopped.clear()

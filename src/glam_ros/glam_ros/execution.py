@@ -1,4 +1,4 @@
-"""From chunks of latents to commands: which latent is due, what it means for the tool as it is now, and when to hold."""
+"""From chunks of latents to commands: which latent is due, what it means for the tool as it is now, when to hold."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Tick:
 
 
 class LatentExecution:
-    """Executes chunks at the control rate. Each latent is decoded once, with the tools as they are when it becomes due."""
+    """Executes chunks at the control rate. Each latent is decoded once, with the tools as they are when it is due."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class LatentExecution:
         self._measured[measured.arm] = measured
 
     def add_chunk(self, chunk: PlannedChunk, now: float) -> None:
-        """Takes in a plan; raises SpecError or ObservationError where it does not fit the model, is not finite, or too old."""
+        """Takes in a plan; raises SpecError or ObservationError for one of another model, not finite, or too old."""
         if chunk.observed_at < self._forgotten_before:
             raise ObservationError(
                 f"a chunk observed {self._forgotten_before - chunk.observed_at:.3f} s before the reset"
@@ -80,7 +80,7 @@ class LatentExecution:
         self._scheduler.add(Chunk(chunk.latents, chunk.observed_at, chunk.step_s), now)
 
     def forget(self, before: float) -> None:
-        """Drops every plan and tool state, and refuses chunks that were observed before `before` (s): a new episode began."""
+        """Drops every plan and tool state, and refuses chunks observed before `before` (s): a new episode began."""
         self._forgotten_before = before
         self._scheduler.reset()
         self._measured.clear()
@@ -132,7 +132,7 @@ class LatentExecution:
         return {arm: replace(command, gripper=min(max(command.gripper, 0.0), 1.0)) for arm, command in commands.items()}
 
     def _hold(self, tools: dict[str, ToolState], observed_at: float, now: float) -> Tick | None:
-        """The pose measured when the hold began, until `hold_s` have passed; the grip stays, so that nothing is dropped."""
+        """The pose measured when the hold began, until `hold_s` have passed; the grip stays: nothing is dropped."""
         if self._hold_since is None:
             self._hold_since, self._step = now, None
             grips = {arm: command.gripper for arm, command in self._commands.items()}
@@ -164,8 +164,8 @@ def require_arms(spec: ActionSpec, station_arms: Sequence[str]) -> None:
     """Raises SpecError unless the model's action moves exactly the arms of the station."""
     if spec.arms != tuple(station_arms):
         raise SpecError(
-            f"the model's action has {spec.size} numbers, for the arms {', '.join(spec.arms)}; the station has the arms "
-            f"{', '.join(station_arms)}. Choose a model that was trained for these arms"
+            f"the model's action has {spec.size} numbers, for the arms {', '.join(spec.arms)}; the station has the "
+            f"arms {', '.join(station_arms)}. Choose a model that was trained for these arms"
         )
     if spec.components != ARM_ACTION_COMPONENTS:
         raise SpecError(

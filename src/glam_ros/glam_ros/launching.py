@@ -14,7 +14,8 @@ from glam_ros.resources import graph_environment
 def arguments(described: dict[str, tuple[str, str]]) -> list[DeclareLaunchArgument]:
     """Declarations of launch arguments, from name to default and description."""
     return [
-        DeclareLaunchArgument(name, default_value=default, description=text) for name, (default, text) in described.items()
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in described.items()
     ]
 
 

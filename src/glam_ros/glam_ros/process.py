@@ -1,4 +1,4 @@
-"""What every node process does: start, configure and activate, spin in one thread, survive a second Ctrl-C, clean up."""
+"""What every node process does: start, configure, activate, spin in one thread, survive a second Ctrl-C, clean up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPIN_PERIOD_S = 0.2
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Runs one node until SIGINT or SIGTERM.
 
-    A lifecycle node with a true parameter `autostart` is configured and activated first; where that fails, the process ends.
+    A lifecycle node with a true parameter `autostart` is configured and activated first, and must not fail at it.
 
     Args:
         make_node: Builds the node; rclpy is initialised by then.

@@ -1,4 +1,4 @@
-"""What travels between the nodes, as plain data. Stamps are seconds of the node clock; poses are `T_base_tool` (4, 4)."""
+"""What travels between the nodes, as plain data. Stamps are seconds of the node clock, poses `T_base_tool` (4, 4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MeasuredTool:
 
 @dataclass(frozen=True, eq=False)
 class PlannedChunk:
-    """A plan of latents `(H, d) float32`; latent `i` governs `[observed_at + i step_s, observed_at + (i + 1) step_s)`."""
+    """A plan: latents `(H, d) float32`; latent `i` governs `step_s` seconds from `observed_at + i step_s` on."""
 
     model: str
     sequence: int

@@ -58,14 +58,16 @@ class Results:
 
     @property
     def agrees_with_offline(self) -> bool | None:
-        """Whether the intervals of the demo and of the offline evaluation overlap; None where there was no evaluation."""
+        """Whether the intervals of the demo and of the offline evaluation overlap; None without an evaluation."""
         if self.offline is None:
             return None
         low, high = self.offline["interval"]
         return self.interval[0] <= high and low <= self.interval[1]
 
 
-def evaluate(episodes: Sequence[EpisodeRecord], manifest: Manifest, model: str, expected_hz: dict[str, float]) -> Results:
+def evaluate(
+    episodes: Sequence[EpisodeRecord], manifest: Manifest, model: str, expected_hz: dict[str, float]
+) -> Results:
     """The numbers of a series of episodes, of which there is at least one.
 
     Args:
@@ -108,13 +110,15 @@ def tables(results: Results) -> dict[str, list[tuple[str, ...]]]:
         ("live graph", f"{results.successes}/{results.episodes}", f"{low:.2f} to {high:.2f}"),
     ]
     if results.offline is not None:
-        low, high = results.offline["interval"]
-        success.append(("offline evaluation", f"{results.offline['successes']}/{results.offline['n']}", f"{low:.2f} to {high:.2f}"))
+        offline = results.offline
+        low, high = offline["interval"]
+        success.append(("offline evaluation", f"{offline['successes']}/{offline['n']}", f"{low:.2f} to {high:.2f}"))
         success.append(("the two agree", "yes" if results.agrees_with_offline else "no", ""))
     latency = [("stage", "median ms", "p99 ms", "n")]
     latency += [(s, f"{v.median:.1f}", f"{v.p99:.1f}", str(v.n)) for s, v in results.latencies_ms.items()]
     rates = [("stream", "expected Hz", "achieved Hz", f"within {RATE_TOLERANCE:.0%}")]
-    rates += [(s, f"{r.expected_hz:g}", f"{r.achieved_hz:.2f}", "yes" if r.held else "no") for s, r in results.rates.items()]
+    for stream, rate in results.rates.items():
+        rates.append((stream, f"{rate.expected_hz:g}", f"{rate.achieved_hz:.2f}", "yes" if rate.held else "no"))
     return {
         f"Success: {results.task}, model {results.model} ({results.method})": success,
         "Latency": latency,
@@ -135,7 +139,8 @@ def verdict(results: Results) -> str:
     words = [f"{results.successes} of {results.episodes} episodes succeeded."]
     if both is not None:
         fast = "within" if both.p99 <= LATENCY_BAR_MS else "above"
-        words.append(f"Policy and decoder together take {both.p99:.1f} ms (p99), {fast} the {LATENCY_BAR_MS:g} ms allowed.")
+        allowed = f"{fast} the {LATENCY_BAR_MS:g} ms allowed"
+        words.append(f"Policy and decoder together take {both.p99:.1f} ms (p99), {allowed}.")
     held = "held" if control.held else "not held"
     words.append(f"The control rate was {held}: {control.achieved_hz:.2f} Hz of {control.expected_hz:g} Hz.")
     if results.slowest_real_time_factor is not None:
@@ -207,13 +212,15 @@ def _html(results: Results, video: str) -> str:
             continue
         cells = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in _tagged(rows)]
         parts.append("<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>")
-    parts += [f'<figure><img src="{name}" alt="{caption}"><figcaption>{caption}</figcaption></figure>' for name, caption in PLOTS.items()]
+    for name, caption in PLOTS.items():
+        parts.append(f'<figure><img src="{name}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
     style = (
-        "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse}"
-        "td,th{border:1px solid #ccc;padding:.3em .7em;text-align:left}img{max-width:100%}figure{margin:1.5em 0}"
+        "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
+        "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .7em;text-align:left}"
+        "img{max-width:100%}figure{margin:1.5em 0}"
     )
     head = f'<meta charset="utf-8"><title>Demo: {html.escape(results.task)}</title><style>{style}</style>'
-    return f"<!doctype html>\n<html lang=\"en\"><head>{head}</head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
 
 
 def _tagged(rows: list[tuple[str, ...]]) -> list[tuple[str, tuple[str, ...]]]:

@@ -22,7 +22,7 @@ def folder(name: str) -> Path:
     for base in _bases():
         if (base / name).is_dir():
             return base / name
-    raise ConfigurationError(f"the folder {name}/ of the project was not found; run from a checkout, or install glam_ros")
+    raise ConfigurationError(f"the project's folder {name}/ was not found; run from a checkout, or install glam_ros")
 
 
 def station_file(name: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Starts the processes of a graph, passes their output on, and ends every one of them: no orphan, no shared memory left behind."""
+"""Starts the processes of a graph, passes their output on, and ends them all: no orphan, no shared memory is left."""
 
 from __future__ import annotations
 

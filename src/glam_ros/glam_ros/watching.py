@@ -168,7 +168,8 @@ class Watcher:
         if self._episode is None:
             return
         image, stamp = convert.image_from_message(message, "film")
-        done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
         if done:
             self._episode.frames.append((stamp, jpeg.tobytes()))
 

@@ -107,6 +107,10 @@ class Bench:
         self._cameras[camera].publish(convert.image_message(image, stamp, f"camera_{camera}"))
         return stamp
 
+    def see_both(self) -> float:
+        """Publishes an image of both cameras with the same stamp, and returns it."""
+        return self.see("side", self.see("front"))
+
     def see_message(self, camera: str, message: Image) -> None:
         """Publishes an image message as it is."""
         self._cameras[camera].publish(message)

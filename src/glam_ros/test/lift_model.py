@@ -1,4 +1,4 @@
-"""A model folder whose policy really lifts the red cube, by a rule over the privileged scene vector, as one ONNX graph."""
+"""A model folder whose policy really lifts the red cube: a rule over the privileged scene vector, as one ONNX graph."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def write_lift_model(folder: Path) -> Manifest:
     onnx.save(rule, folder / "policy.onnx")
     scenes = np.random.default_rng(0).normal(scale=0.1, size=(4, 1, SCENE.size)).astype(np.float32)
     session = onnxruntime.InferenceSession(folder / "policy.onnx")
-    np.savez(folder / "golden.npz", **{"vector.scene": scenes}, chunk=session.run(["chunk"], {"vector.scene": scenes})[0])
+    feed = {"vector.scene": scenes}
+    np.savez(folder / "golden.npz", **feed, chunk=session.run(["chunk"], feed)[0])
     manifest = Manifest(
         kind="direct_policy",
         method="rule",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ class FakeCapture:
     def __init__(self, frames: int) -> None:
         self.left, self.released = frames, False
 
-    def isOpened(self) -> bool:  # noqa: N802
+    def isOpened(self) -> bool:
         return self.left > 0
 
     def read(self) -> tuple[bool, np.ndarray]:
@@ -102,14 +103,16 @@ def test_a_video_file_is_played_over_and_over(tmp_path: Path) -> None:
         frame = newest.take()
         if frame is not None:
             assert frame.image.shape == (16, 16, 3)
-            seen.append(int(round(float(frame.image.mean()) / 60.0)))
-        return any(later < earlier for earlier, later in zip(seen, seen[1:], strict=False))
+            seen.append(round(float(frame.image.mean()) / 60.0))
+        return any(later < earlier for earlier, later in itertools.pairwise(seen))
 
     await_condition(twice)
     newest.close()
 
 
-@pytest.mark.parametrize(("source", "message"), [("", "'front' has no source"), ("/no/such/clip.mp4", "'front': there is no")])
+@pytest.mark.parametrize(
+    ("source", "message"), [("", "'front' has no source"), ("/no/such/clip.mp4", "'front': there is no")]
+)
 def test_a_source_that_can_not_exist_is_refused(source: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         require_source("front", source)

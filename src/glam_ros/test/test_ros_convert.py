@@ -122,7 +122,8 @@ def test_a_tool_with_nan_is_refused() -> None:
 
 def test_the_beginning_of_an_episode_is_known_from_its_progress() -> None:
     progress = EpisodeProgress(STAMP, 2, "lift", 1001, 3.5, False, False)
-    assert convert.episode_from_message(convert.episode_message(progress)).began_at == pytest.approx(STAMP - 3.5, abs=1e-6)
+    back = convert.episode_from_message(convert.episode_message(progress))
+    assert back.began_at == pytest.approx(STAMP - 3.5, abs=1e-6)
 
 
 def test_health_survives_the_round_trip() -> None:
@@ -132,7 +133,8 @@ def test_health_survives_the_round_trip() -> None:
 
 def test_the_path_has_a_line_and_dots_per_arm() -> None:
     commands = [ToolCommand(transform(np.eye(3), np.array([0.1 * i, 0.0, 0.2])), float(i > 1)) for i in range(4)]
-    markers = convert.path_markers({"arm": commands, "other": []}, {"arm": "base_link", "other": "o"}, STAMP, 0.2).markers
+    frames = {"arm": "base_link", "other": "other/base_link"}
+    markers = convert.path_markers({"arm": commands, "other": []}, frames, STAMP, 0.2).markers
     line, dots, *others = markers
     assert len(line.points) == len(dots.points) == len(dots.colors) == 4
     assert dots.points[3].x == pytest.approx(0.3)

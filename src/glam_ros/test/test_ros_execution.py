@@ -1,4 +1,4 @@
-"""Latents become commands: decoded once with the live state, repeated, held, and never from another episode or model."""
+"""Latents become commands: decoded once with the live state, repeated, held, never from another episode or model."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ def test_when_plans_run_out_the_measured_pose_is_held_and_then_there_is_silence(
     assert held.hold
     assert held.commands["arm"].T_base_tool[0, 3] == pytest.approx(0.45)
     execution.add_tool(tool(0.3, x=0.46))
-    assert execution.tick(0.3).commands["arm"].T_base_tool[0, 3] == pytest.approx(0.45), "a hold does not follow a drift"
+    held = execution.tick(0.3)
+    assert held.commands["arm"].T_base_tool[0, 3] == pytest.approx(0.45), "a hold does not follow a drift"
     execution.add_tool(tool(0.5))
     assert execution.tick(0.5) is None
 

@@ -95,9 +95,7 @@ def test_recording_needs_no_model(simulated: Place) -> None:
 
 
 @pytest.mark.parametrize("place", ["simulated", "real"])
-def test_every_parameter_is_one_that_its_node_declares(
-    place: str, model: Path, request: pytest.FixtureRequest
-) -> None:
+def test_every_parameter_is_one_that_its_node_declares(place: str, model: Path, request: pytest.FixtureRequest) -> None:
     for process in deployment(request.getfixturevalue(place), model).processes:
         if process.parameters:
             declared = {field.name for field in dataclasses.fields(PARAMETERS[process.executable])}

@@ -1,4 +1,4 @@
-"""The whole graph as real processes: it becomes ready, lifts a simulated cube, and ends without leaving anything behind."""
+"""The whole graph as real processes: it becomes ready, lifts a simulated cube, and ends without a trace."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def refusal(bench: Bench, capfd: pytest.CaptureFixture, name: str, model: Path, 
 def test_the_policy_publishes_what_the_model_predicts(bench: Bench, model: Path) -> None:
     running(bench, "policy_node", model)
     stamps: list[float] = []
-    bench.await_(lambda: bench.chunks, lambda: (stamps.append(bench.see("front")), bench.see("side", stamps[-1])))
+    bench.await_(lambda: bench.chunks, lambda: stamps.append(bench.see_both()))
     chunk = bench.chunks[0]
     image = np.full((1, 24, 24, 3), 100, np.uint8)
     expected = load_model(model).predict(Observation(0.0, {"front": image, "side": image}))
@@ -81,7 +81,7 @@ def test_the_policy_publishes_what_the_model_predicts(bench: Bench, model: Path)
 
 def test_the_policy_plans_once_per_replan_period(bench: Bench, model: Path) -> None:
     running(bench, "policy_node", model)
-    bench.await_(lambda: len(bench.chunks) >= 4, lambda: (now := time.time(), bench.see("front", now), bench.see("side", now)))
+    bench.await_(lambda: len(bench.chunks) >= 4, bench.see_both)
     gaps = np.diff([chunk.observed_at for chunk in bench.chunks])
     assert np.all(gaps > 0.37)
     assert [chunk.sequence for chunk in bench.chunks] == list(range(len(bench.chunks)))
@@ -96,7 +96,7 @@ def test_a_missing_stream_is_named_in_the_diagnostics(bench: Bench, model: Path)
 
 def test_a_stream_that_stops_ends_the_plans_and_is_named_with_its_age(bench: Bench, model: Path) -> None:
     running(bench, "policy_node", model, max_age_s=0.2)
-    bench.await_(lambda: bench.chunks, lambda: (now := time.time(), bench.see("front", now), bench.see("side", now)))
+    bench.await_(lambda: bench.chunks, bench.see_both)
     bench.await_(lambda: "camera 'side' is" in bench.message("policy_node"), lambda: bench.see("front"))
     assert "s old" in bench.healths["policy_node"].message
     planned = len(bench.chunks)
@@ -120,13 +120,11 @@ def test_an_image_of_nan_is_refused_and_named(bench: Bench, model: Path, capfd: 
 def test_a_new_episode_makes_the_policy_forget(bench: Bench, model: Path) -> None:
     running(bench, "policy_node", model)
     bench.announce(0)
-    bench.await_(lambda: bench.chunks, lambda: (now := time.time(), bench.see("front", now), bench.see("side", now)))
+    bench.await_(lambda: bench.chunks, bench.see_both)
     first = bench.chunks[0].observed_at
     bench.announce(1)
     announced = time.time()
-    bench.await_(
-        lambda: len(bench.chunks) > 1, lambda: (now := time.time(), bench.see("front", now), bench.see("side", now))
-    )
+    bench.await_(lambda: len(bench.chunks) > 1, bench.see_both)
     assert bench.chunks[1].observed_at >= announced - 0.01
     assert bench.chunks[1].observed_at - first < 0.37, "the first plan of an episode waits for no replan period"
 

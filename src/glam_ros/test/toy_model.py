@@ -29,9 +29,7 @@ def write_toy_model(
     The decoder closes no gripper and turns no tool. The graphs do read their inputs, so a missing one would be noticed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    obs_spec = ObsSpec(
-        images=tuple(ImageSpec(name=name, height=size, width=size) for name in cameras), vectors=vectors
-    )
+    obs_spec = ObsSpec(images=tuple(ImageSpec(name=name, height=size, width=size) for name in cameras), vectors=vectors)
     state_spec, action_spec = robot_state_spec(arms), ActionSpec(arms=arms)
     chunk = np.tile(np.asarray(motion, np.float32), (LENGTH, 1))
     onnx.save(_policy(obs_spec, chunk), folder / "latent_policy.onnx")
@@ -71,10 +69,11 @@ def write_toy_model(
 def _policy(spec: ObsSpec, chunk: np.ndarray) -> onnx.ModelProto:
     """`chunk + 0 * mean(inputs)`."""
     inputs, nodes, terms = [], [], []
-    shapes = {
-        f"image.{image.name}": (TensorProto.UINT8, ["B", spec.history, image.height, image.width, 3]) for image in spec.images
-    }
-    shapes |= {f"vector.{vector.name}": (TensorProto.FLOAT, ["B", spec.history, vector.size]) for vector in spec.vectors}
+    shapes = {}
+    for image in spec.images:
+        shapes[f"image.{image.name}"] = (TensorProto.UINT8, ["B", spec.history, image.height, image.width, 3])
+    for vector in spec.vectors:
+        shapes[f"vector.{vector.name}"] = (TensorProto.FLOAT, ["B", spec.history, vector.size])
     for number, (name, (kind, shape)) in enumerate(shapes.items()):
         inputs.append(helper.make_tensor_value_info(name, kind, shape))
         nodes += [
