@@ -33,8 +33,6 @@ from kinova_driver.params import declare, parameter
 from kinova_driver.process import run
 
 _TOOL_NUMBERS, _CUBE_NUMBERS = 6, 5
-_EXPIRY_S = 0.2
-_PATIENCE_S = 0.3
 _NEWEST = QoSProfile(depth=1)
 
 
@@ -91,6 +89,7 @@ class ExpertNode(Node):
                 f"{len(station.arms)} arms and {len(simulated)} simulated cameras"
             )
         self._arm, self._embodiment = station.arms[0], settings.embodiment
+        self._patience_s = station.limits(self._arm.name).stop_timeout_s
         if self._embodiment not in EMBODIMENTS:
             raise ConfigurationError(closest(self._embodiment, EMBODIMENTS, "embodiment"))
         self._driving = False
@@ -142,9 +141,9 @@ class ExpertNode(Node):
         self._send()
 
     def _send(self) -> None:
-        """Sends the decision, at most for as long as a frame may be late."""
+        """Sends the decision, for as long as the driver would wait for the next one."""
         now = time.monotonic()
-        if self._decision is None or now - self._observed_at > _PATIENCE_S:
+        if self._decision is None or now - self._observed_at > self._patience_s:
             return
         message = ToolCommandMessage(
             arm=self._arm.name,
@@ -155,7 +154,7 @@ class ExpertNode(Node):
         message.header.stamp = messages.stamp_from_monotonic(now)
         message.header.frame_id = "/".join(part for part in (self._arm.namespace.strip("/"), "base_link") if part)
         message.observed_at = messages.stamp_from_monotonic(self._observed_at)
-        message.expires = messages.stamp_from_monotonic(now + _EXPIRY_S)
+        message.expires = messages.stamp_from_monotonic(now + self._patience_s)
         self._commands.publish(message)
         self._sequence += 1
 
