@@ -52,7 +52,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Latents:
-    """One source's transitions: features now, latent mean, normalised change, state now and later, gripper command."""
+    """One source's transitions: moments now, latent mean, normalised change, state now and later, gripper command."""
 
     o: Tensor
     z: Tensor
@@ -126,9 +126,9 @@ def _latents(trained: TrainedGlam, path: Path, episodes: int | None, run: Path) 
     k = trained.config.step
     now, later = torch.from_numpy(transitions(slots.episode_ends, k)).T
     glam = trained.glam
-    o, o_next = (torch.cat([glam.features(*slots.rows(part)) for part in rows.split(1024)]) for rows in (now, later))
-    change = glam.normalised_change(slots.moments[now], slots.moments[later])
-    z = glam.infer_from_features(o, o_next, slots.moments[now], slots.moments[later]).mean
+    o, o_next = slots.moments[now], slots.moments[later]
+    change = glam.normalised_change(o, o_next)
+    z = glam.infer(o, o_next).mean
     return slots, Latents(o, z, change, slots.state[now], slots.state[later], chunk_actions(slots.action, now, k))
 
 
@@ -157,7 +157,7 @@ def _replay(glam: Glam, slots: Slots, k: int) -> tuple[float, float]:
         rows = torch.arange(int(first), int(end) - k)
         if len(rows) < REPLAY_STEPS:
             continue
-        z = glam.infer(slots.rows(rows), slots.rows(rows + k)).mean
+        z = glam.infer(slots.moments[rows], slots.moments[rows + k]).mean
         u = glam.action.inverse(glam.decode(slots.state[rows], z))
         size = slots.action.shape[1]
         decoded, hidden = u[:, :size], slots.action[rows]

@@ -18,7 +18,6 @@ from glam_training.data.store import Store
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.glam import Glam, GlamConfig, Transitions, glam_loss
 from glam_training.models.perception import (
-    FeatureNet,
     ImagePerception,
     PerceptionConfig,
     ScenePerception,
@@ -185,8 +184,7 @@ def load_glam(path: Path) -> TrainedGlam:
 
 def make_glam(perception: ImagePerception | ScenePerception, contract: Contract, config: GlamConfig) -> Glam:
     """An untrained GLAM of the right sizes."""
-    features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
-    return Glam(features, contract.state_size, contract.action_size * config.step, config)
+    return Glam(perception.moment_size, contract.state_size, contract.action_size * config.step, config)
 
 
 def train_segmenter(
@@ -263,23 +261,21 @@ def train_latent_actions(
     glam = make_glam(perception, contract, config.model)
     target = slots[0]
     assert target.state is not None and target.action is not None
-    now, later = pairs[0].T
-    glam.features.standardize.fit(torch.cat([s.moments for s in slots]))
+    now = pairs[0][:, 0]
+    glam.observation.fit(torch.cat([s.moments for s in slots]))
     changes = torch.cat([s.moments[p[:, 1]] - s.moments[p[:, 0]] for s, p in zip(slots, pairs, strict=True)])
     glam.change.fit(changes)
     glam.change.mean.zero_()
     glam.state.fit(target.state)
     chunks = chunk_actions(target.action, now, k)
     glam.action.fit(chunks)
-    jitter = config.moment_noise * glam.features.standardize.std
+    jitter = config.moment_noise * glam.observation.std
 
     def take(s: Slots, rows: Tensor, generator: torch.Generator) -> Transitions:
-        (m0, g0), (m1, g1) = s.rows(rows[:, 0]), s.rows(rows[:, 1])
-        noise = jitter * torch.randn(m0.shape, generator=generator)
         # The same draw in both frames: a displaced scene keeps its motion.
-        m0, m1 = m0 + noise, m1 + noise
-        parts = [x.to(fabric.device) for x in (m0, g0, m1, g1)]
-        return Transitions((parts[0], parts[1]), (parts[2], parts[3]), None, None)
+        noise = jitter * torch.randn(len(rows), len(jitter), generator=generator)
+        now, later = (s.moments[rows[:, i]] + noise for i in (0, 1))
+        return Transitions(now.to(fabric.device), later.to(fabric.device), None, None)
 
     def draw(generator: torch.Generator) -> tuple[Transitions, Transitions | None]:
         size = config.optim.batch_size
@@ -359,7 +355,7 @@ class DecoderObjective(nn.Module):
 @torch.inference_mode()
 def infer_latents(glam: Glam, slots: Slots, pairs: Tensor, batch: int = 1024) -> Tensor:
     """Means of q_phi(z | o, o') for rows `pairs` (M, 2): (M, d) float32, not standardised."""
-    means = [glam.infer(slots.rows(part[:, 0]), slots.rows(part[:, 1])).mean for part in pairs.split(batch)]
+    means = [glam.infer(slots.moments[part[:, 0]], slots.moments[part[:, 1]]).mean for part in pairs.split(batch)]
     return torch.cat(means)
 
 

@@ -26,7 +26,7 @@ class PolicyTrainConfig:
     """Train a chunk policy on the sources of a finished stage 1."""
 
     glam: Path
-    """Run folder of stage 1: perception, first weights of the feature net, sources, and (for `policy`) latents and decoder."""
+    """Run folder of stage 1: perception, sources, and (for `policy`) latents and decoder."""
     out: Path
     """Run folder; an unfinished run in it is resumed."""
     mip: MipConfig = MipConfig()
@@ -163,7 +163,7 @@ def _train_head(
 def _make_policy(trained: TrainedGlam, mip: MipConfig, size: int, output: Standardizer | None) -> PolicyModule:
     perception = trained.perception
     features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
-    features.load_state_dict(trained.glam.features.state_dict())
+    features.standardize.load_state_dict(trained.glam.observation.state_dict())
     history = trained.contract.obs_spec["history"]
     return PolicyModule(perception, features, Mip(history * features.size, size, mip), output)
 

@@ -206,6 +206,9 @@ def test_options(tmp_path, episode, typestore):
     assert not store.info.has_actions
     with pytest.raises(DataError, match="of another obs_spec"):
         import_recordings(replace(config, image_size=None))
+    holed = write_recording(tmp_path / "holed", episode, typestore, Faults(dropped_frames=tuple(range(10, 16))))
+    wide = replace(config, recordings=(holed,), out=tmp_path / "wide", max_gap_s=0.5)
+    assert import_recordings(wide).added == 1
     with pytest.raises(DataError, match="did you mean 'front'"):
         import_recordings(replace(config, out=tmp_path / "other", cameras=("frnt",)))
 
@@ -242,6 +245,8 @@ def test_a_single_dropped_frame_is_bridged_and_bad_files_are_left_out(tmp_path, 
 def test_bad_calls(tmp_path):
     with pytest.raises(ConfigurationError, match="did you mean 'mcap'"):
         main(["mcp"])
+    with pytest.raises(ConfigurationError, match="max_gap_s is a positive number"):
+        McapConfig((tmp_path,), tmp_path / "store", max_gap_s=0.0)
     with pytest.raises(DataError, match="there is no recording"):
         import_recordings(McapConfig((tmp_path / "nowhere",), tmp_path / "store"))
     with pytest.raises(DataError, match="no .mcap files"):

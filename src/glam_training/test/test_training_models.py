@@ -15,19 +15,18 @@ from torch import Tensor, nn
 MOMENTS, STATE, ACTION, BATCH = 12, 10, 5, 32
 
 
-def make_glam(config: GlamConfig, glimpse_count: int = 0) -> Glam:
+def make_glam(config: GlamConfig) -> Glam:
     torch.manual_seed(0)
-    return Glam(FeatureNet(MOMENTS, glimpse_count, 8), STATE, ACTION, config)
+    return Glam(MOMENTS, STATE, ACTION, config)
 
 
-def make_transitions(labelled: bool, glimpse_count: int = 0, seed: int = 0) -> Transitions:
+def make_transitions(labelled: bool, seed: int = 0) -> Transitions:
     g = torch.Generator().manual_seed(seed)
     moments = torch.randn(BATCH, MOMENTS, generator=g)
     change = torch.randn(BATCH, MOMENTS, generator=g)
-    patches = torch.rand(BATCH, glimpse_count, 3, 8, 8, generator=g) - 0.5
     state = torch.randn(BATCH, STATE, generator=g) if labelled else None
     action = change[:, :ACTION].clone() if labelled else None
-    return Transitions((moments, patches), (moments + change, patches), state, action)
+    return Transitions(moments, moments + change, state, action)
 
 
 def grad_norm(module: nn.Module) -> float:
@@ -69,10 +68,10 @@ def test_alignment_moves_only_the_side_it_should(balance, idm_moves, encoder_mov
 
 def test_auxiliary_transitions_train_idm_and_forward_model_but_no_action_network():
     config = GlamConfig(action_weight=0.0, cross_weight=0.0)
-    model = make_glam(config, glimpse_count=2)
-    loss, terms = glam_loss(model, make_transitions(True, 2), make_transitions(False, 2, seed=1), config, 0.0)
+    model = make_glam(config)
+    loss, terms = glam_loss(model, make_transitions(True), make_transitions(False, seed=1), config, 0.0)
     loss.backward()
-    assert grad_norm(model.idm) > 0 and grad_norm(model.forward_model) > 0 and grad_norm(model.features) > 0
+    assert grad_norm(model.idm) > 0 and grad_norm(model.forward_model) > 0
     assert grad_norm(model.decoder) == 0
     assert all(value.ndim == 0 and torch.isfinite(value) for value in terms.values())
 

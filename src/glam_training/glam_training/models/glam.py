@@ -3,7 +3,7 @@
 Source: "Imitation from Heterogeneous Demonstrations using Grounded Latent-Action World Models" (arXiv 2606.21672). The exact losses and sizes
 are not public; this is a reconstruction that keeps to everything that is.
 
-Symbols, as in the paper: o observation features now, o' features k steps later, s robot state, u robot actions over those k steps, z latent action.
+Symbols, as in the paper: o mask moments of the observation now, o' k steps later, s robot state, u robot actions over those k steps, z latent action.
     heterogeneous model   p(z) p_th(o' | o, z),               posterior q_phi(z | o, o'): the inverse dynamics model (IDM)
     target model          p(z) p_th(o' | o, z) p_om(u | s, z), posterior q_psi(z | s, u): the action encoder
 The forward model p_th is shared, and neither it nor the IDM is ever told the source of a transition.
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP, Standardizer
-from glam_training.models.perception import FeatureNet
 
 CHANGE_LIMIT = 5.0  # standard deviations; a slot that appears or vanishes is an outlier, not a motion
 
@@ -77,49 +76,47 @@ def kl_to_prior(q: Gaussian) -> Tensor:
 
 
 class Glam(nn.Module):
-    """Feature net, IDM q_phi, action encoder q_psi, shared forward model p_th and action decoder p_om.
+    """IDM q_phi, action encoder q_psi, shared forward model p_th and action decoder p_om.
+
+    Observations are the moments of object masks and nothing else: glimpses would show the IDM which embodiment it looks at, and its
+    latents would come apart by source.
 
     Args:
-        features: Turns perceived slots into features.
+        moment_size: M, length of the moment vector.
         state_size: Length of s.
         action_size: Length of u.
         config: Sizes.
     """
 
-    def __init__(self, features: FeatureNet, state_size: int, action_size: int, config: GlamConfig) -> None:
+    def __init__(self, moment_size: int, state_size: int, action_size: int, config: GlamConfig) -> None:
         super().__init__()
         d, width, depth = config.latent_size, config.width, config.depth
-        moments = features.standardize.mean.numel()
-        self.features = features
-        self.change = Standardizer(moments, minimum_std=1e-5)
+        self.observation = Standardizer(moment_size)
+        self.change = Standardizer(moment_size, minimum_std=1e-5)
         self.state = Standardizer(state_size)
         self.action = Standardizer(action_size, minimum_std=1e-5)
         self.latent = Standardizer(d)  # fitted when the data are relabelled: what the policy predicts has unit variance
-        self.idm = MLP(2 * features.size + moments, 2 * d, width, depth)
+        self.idm = MLP(2 * moment_size, 2 * d, width, depth)
         self.action_encoder = MLP(state_size + action_size, 2 * d, width, depth)
-        self.forward_model = MLP(features.size + d, moments, width, depth)
+        self.forward_model = MLP(moment_size + d, moment_size, width, depth)
         self.decoder = MLP(state_size + d, action_size, width, depth)
 
     def normalised_change(self, moments: Tensor, next_moments: Tensor) -> Tensor:
         """o' - o in standard deviations, clipped: the forward model's target. Absolute targets would leave z unused."""
         return self.change(next_moments - moments).clamp(-CHANGE_LIMIT, CHANGE_LIMIT)
 
-    def infer(self, slots: tuple[Tensor, Tensor], next_slots: tuple[Tensor, Tensor]) -> Gaussian:
-        """q_phi(z | o, o'). Slots are (moments (B, M), glimpses (B, G, 3, P, P))."""
-        return self.infer_from_features(self.features(*slots), self.features(*next_slots), slots[0], next_slots[0])
-
-    def infer_from_features(self, o: Tensor, o_next: Tensor, moments: Tensor, next_moments: Tensor) -> Gaussian:
-        """q_phi(z | o, o') from features that are already computed; the change of the moments is given to it outright."""
+    def infer(self, moments: Tensor, next_moments: Tensor) -> Gaussian:
+        """q_phi(z | o, o') from moments (B, M) now and k steps later."""
         change = self.normalised_change(moments, next_moments)
-        return _gaussian(self.idm(torch.cat([o, o_next, change], -1)))
+        return _gaussian(self.idm(torch.cat([self.observation(moments), change], -1)))
 
     def encode_action(self, s: Tensor, u: Tensor) -> Gaussian:
         """q_psi(z | s, u) from raw state (B, S) and raw actions (B, A)."""
         return _gaussian(self.action_encoder(torch.cat([self.state(s), self.action(u)], -1)))
 
-    def predict_change(self, o: Tensor, z: Tensor) -> Tensor:
-        """Mean of p_th(o' | o, z): the normalised change (B, M) that z makes to the scene with features `o`."""
-        return self.forward_model(torch.cat([o, z], -1))
+    def predict_change(self, moments: Tensor, z: Tensor) -> Tensor:
+        """Mean of p_th(o' | o, z): the normalised change (B, M) that z (B, d) makes to a scene with these moments (B, M)."""
+        return self.forward_model(torch.cat([self.observation(moments), z], -1))
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
         """Mean of p_om(u | s, z), standardised, from raw state (B, S) and latents (B, d)."""
@@ -127,10 +124,10 @@ class Glam(nn.Module):
 
 
 class Transitions(NamedTuple):
-    """A batch: slots now and k steps later; state and actions where they are known (target data), else None."""
+    """A batch: moments (B, M) now and k steps later; state and actions where they are known (target data), else None."""
 
-    slots: tuple[Tensor, Tensor]
-    next_slots: tuple[Tensor, Tensor]
+    moments: Tensor
+    next_moments: Tensor
     state: Tensor | None
     action: Tensor | None
 
@@ -152,11 +149,10 @@ def glam_loss(
     """
     s, u = target.state, target.action
     assert s is not None and u is not None, "target transitions carry states and actions"
-    observed = [_observed(model, target)] + ([_observed(model, auxiliary)] if auxiliary is not None else [])
-    o, change, q_phi_all = (
-        torch.cat(parts) for parts in zip(*[(t.o, t.change, torch.cat(t.q, -1)) for t in observed], strict=True)
-    )
-    q_phi_all = Gaussian(*q_phi_all.chunk(2, -1))
+    both = [target] if auxiliary is None else [target, auxiliary]
+    o, o_next = torch.cat([t.moments for t in both]), torch.cat([t.next_moments for t in both])
+    change = model.normalised_change(o, o_next)
+    q_phi_all = model.infer(o, o_next)
     size = s.shape[0]
     q_phi = Gaussian(q_phi_all.mean[:size], q_phi_all.log_var[:size])
     q_psi = model.encode_action(s, u)
@@ -179,18 +175,6 @@ def glam_loss(
         "action_cross": action_phi, "alignment_kl": aligned, "kl_prior": kl_to_prior(q_phi_all),
     }  # fmt: skip
     return loss, {name: value.detach() for name, value in terms.items()}
-
-
-class _Observed(NamedTuple):
-    o: Tensor
-    change: Tensor
-    q: Gaussian
-
-
-def _observed(model: Glam, transitions: Transitions) -> _Observed:
-    o, o_next = model.features(*transitions.slots), model.features(*transitions.next_slots)
-    q = model.infer_from_features(o, o_next, transitions.slots[0], transitions.next_slots[0])
-    return _Observed(o, model.normalised_change(transitions.slots[0], transitions.next_slots[0]), q)
 
 
 def _gaussian(parameters: Tensor) -> Gaussian:

@@ -16,7 +16,7 @@ class PolicyModule(nn.Module):
 
     Args:
         perception: Frozen slots.
-        features: The policy's own feature net, fine-tuned from stage 1.
+        features: Slots to features, trained with the head.
         mip: The head.
         output: Undoes the standardisation of actions; None keeps latents standardised.
     """

@@ -31,7 +31,7 @@ from glam_training.data.store import INFO_FILE, EpisodeArrays, Provenance, Store
 from glam_training.provenance import command_line, git_commit, package_versions
 
 MAX_GAP_S = 0.15
-"""Longest time from a step to the nearest value of a stream."""
+"""A step may lie this far from the nearest value of a stream, unless it is told otherwise."""
 _STAMP_TOLERANCE_S = 1e-3
 _PEOPLE_CAMERAS = ("overview",)
 _DEFAULT_EMBODIMENT = "gen3"
@@ -57,10 +57,14 @@ class McapConfig:
     """Hide the actions from training."""
     keep_failures: bool = False
     """Import episodes that did not succeed too."""
+    max_gap_s: float = MAX_GAP_S
+    """Longest time from a step to the nearest value of a stream; a recording with longer gaps is left out."""
 
     def __post_init__(self) -> None:
         if self.embodiment is not None and self.embodiment not in EMBODIMENTS:
             raise ConfigurationError(closest(self.embodiment, EMBODIMENTS, "embodiment"))
+        if not self.max_gap_s > 0.0:
+            raise ConfigurationError(f"max_gap_s is a positive number, not {self.max_gap_s}")
 
 
 @dataclass(frozen=True)
@@ -143,24 +147,25 @@ def align(recording: Recording, config: McapConfig) -> tuple[EpisodeArrays, Stor
     if embodiment not in EMBODIMENTS:
         raise DataError(closest(embodiment, EMBODIMENTS, "embodiment"))
     scene_spec = _scene_spec(task, embodiment, recording.scene)
+    gap = config.max_gap_s
     grid = _grid(recording, arms, cameras, action_spec.step_s)
 
     images = {}
     for camera in cameras:
-        frames = [recording.images[camera].values[i] for i in _nearest(recording.images[camera], grid, camera)]
+        frames = [recording.images[camera].values[i] for i in _nearest(recording.images[camera], grid, camera, gap)]
         size = (config.image_size, config.image_size) if config.image_size else frames[0].shape[:2]
         spec = ImageSpec(name=camera, height=size[0], width=size[1])
         images[spec] = np.stack([prepare_image(frame, spec) for frame in frames])
     states, actions = [], []
     for now in grid:
-        tools = {arm: _tool_at(recording.tools[arm], now, arm) for arm in arms}
+        tools = {arm: _tool_at(recording.tools[arm], now, arm, gap) for arm in arms}
         commands = {arm: _command_at(recording.commands[arm], now, action_spec.step_s, tools[arm]) for arm in arms}
         states.append(state_vector(tools, arms))
         actions.append(action_from_commands(commands, tools, action_spec))
     arrays = {f"images/{spec.name}": frames for spec, frames in images.items()}
     arrays |= {"state": np.stack(states), "action": np.stack(actions)}
     if scene_spec is not None:
-        rows = _nearest(recording.scene, grid, "scene")
+        rows = _nearest(recording.scene, grid, "scene", gap)
         arrays["scene"] = np.stack([recording.scene.values[row] for row in rows])
 
     info = StoreInfo(
@@ -232,19 +237,19 @@ def _grid(recording: Recording, arms: tuple[str, ...], cameras: tuple[str, ...],
     return anchors[first] + step_s * np.arange(count)
 
 
-def _nearest(stream: Stream, grid: np.ndarray, name: str) -> list[int]:
+def _nearest(stream: Stream, grid: np.ndarray, name: str, max_gap_s: float) -> list[int]:
     """Index of the value nearest to each step."""
     rows = []
     for now in grid:
         after = bisect_left(stream.stamps, now)
         candidates = [row for row in (after - 1, after) if 0 <= row < len(stream.stamps)]
         row = min(candidates, key=lambda row: abs(stream.stamps[row] - now))
-        _require_near(stream.stamps[row], now, grid[0], name)
+        _require_near(stream.stamps[row], now, grid[0], name, max_gap_s)
         rows.append(row)
     return rows
 
 
-def _tool_at(stream: Stream[ToolState], now: float, arm: str) -> ToolState:
+def _tool_at(stream: Stream[ToolState], now: float, arm: str, max_gap_s: float) -> ToolState:
     """The measured tool at a time, interpolated between the measurements around it."""
     after = min(max(bisect_left(stream.stamps, now), 1), len(stream.stamps) - 1)
     before = after - 1 if len(stream.stamps) > 1 else 0
@@ -253,7 +258,7 @@ def _tool_at(stream: Stream[ToolState], now: float, arm: str) -> ToolState:
         (stream.values[row] for row in (before, after)),
     )
     for stamp in (t0, t1):
-        _require_near(stamp, now, stream.stamps[0], f"tool state of '{arm}'")
+        _require_near(stamp, now, stream.stamps[0], f"tool state of '{arm}'", max_gap_s)
     share = 0.0 if t1 == t0 else min(1.0, max(0.0, (now - t0) / (t1 - t0)))
     return ToolState(interpolate(a.T_base_tool, b.T_base_tool, share), (1 - share) * a.gripper + share * b.gripper)
 
@@ -274,9 +279,9 @@ def _command_at(stream: Stream[IssuedCommand], now: float, step_s: float, tool: 
     return ToolCommand(tool.T_base_tool, gripper)
 
 
-def _require_near(stamp: float, now: float, start: float, name: str) -> None:
-    if abs(stamp - now) > MAX_GAP_S:
+def _require_near(stamp: float, now: float, start: float, name: str, max_gap_s: float) -> None:
+    if abs(stamp - now) > max_gap_s:
         raise DataError(
             f"{name} has a gap of {abs(stamp - now):.2f} s at {now - start:.1f} s; "
-            f"at most {MAX_GAP_S} s can be bridged, check the rate at which it was recorded"
+            f"at most {max_gap_s} s may be bridged (--max-gap-s), check the rate at which it was recorded"
         )
