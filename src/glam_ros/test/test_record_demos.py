@@ -37,7 +37,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.sim]
 DOMAIN = 31 + os.getpid() % 29
 AWAIT_S = 60.0
 MAIN = "import sys; from glam_ros.record_demos import main; sys.exit(main())"
-# The driver is patient, so that a busy computer does not stop the arm.
+# Driver and import are patient, so that a busy computer neither stops the arm nor spoils the recording.
+MAX_GAP_S = 2.0
 STATION = """
 name: bench
 task: lift
@@ -135,9 +136,10 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*.mcap"))
 
 
+@pytest.mark.timeout(400)
 def test_the_expert_demonstrates_and_the_recordings_become_a_store_that_trains(tmp_path: Path) -> None:
     recording = Recording(tmp_path, "--episodes", "2", "--seed", "5", "--task", "lift")
-    output, _ = recording.process.communicate(timeout=170)
+    output, _ = recording.process.communicate(timeout=360)
     assert recording.process.returncode == 0, output
     assert "starting simulated_cell, expert" in output
     assert "2 episodes saved" in output
@@ -148,7 +150,9 @@ def test_the_expert_demonstrates_and_the_recordings_become_a_store_that_trains(t
     ]
     assert all(each.success is not None for each in recordings)
 
-    store = import_recordings(McapConfig((recording.out,), tmp_path / "store", keep_failures=True)).store
+    store = import_recordings(
+        McapConfig((recording.out,), tmp_path / "store", keep_failures=True, max_gap_s=MAX_GAP_S)
+    ).store
     assert store.num_episodes == 2
     assert store.seeds.tolist() == [5, 6]
     assert store.info.source == "recording"
@@ -166,6 +170,7 @@ def test_the_expert_demonstrates_and_the_recordings_become_a_store_that_trains(t
     np.testing.assert_allclose(arrays["scene"][:, :3], arrays["state"][:, :3], atol=0.03)
 
 
+@pytest.mark.timeout(400)
 def test_keys_services_a_full_disk_and_a_kill(by_hand: Recording, client: Client, tmp_path: Path) -> None:
     by_hand.expect("w  x +")  # the keys are printed
     answer = client.call(StartRecording, "start", task="lfit", driver="keyboard")
@@ -196,9 +201,9 @@ def test_keys_services_a_full_disk_and_a_kill(by_hand: Recording, client: Client
     by_hand.expect("marked as failed")
     (saved,) = files(by_hand.out)
     assert (read_recording(saved).seed, read_recording(saved).success) == (3, False)
-    config = McapConfig((saved,), tmp_path / "store", keep_failures=True)
+    config = McapConfig((saved,), tmp_path / "store", keep_failures=True, max_gap_s=MAX_GAP_S)
     arrays = import_recordings(config).store.load(["state", "action"])
-    assert np.ptp(arrays["state"][:, 0]) > 0.02
+    assert np.ptp(arrays["state"][:, 0]) > 0.01
     assert arrays["action"][:, 0].max() > 0.005
 
     full = Path(client.call(StartRecording, "start", task="lift", driver="keyboard").path)
