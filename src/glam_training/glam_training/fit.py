@@ -1,4 +1,5 @@
-"""One optimisation loop for every network: AdamW, warm-up and cosine decay, gradient clipping, EMA weights, metrics, checkpoints, resume."""
+"""One optimisation loop for every network: AdamW, warm-up and cosine decay, gradient clipping, EMA weights, metrics,
+checkpoints, resume."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class DeviceConfig:
     devices: int = 1
     """How many of them; batches are per device."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Arithmetic of the small heads. The segmenter always trains in bf16-mixed, which is two to four times faster on recent CPUs as well."""
+    """Arithmetic of the small heads. The segmenter always trains in bf16-mixed, which is two to four times faster on
+    recent CPUs as well."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def fit(
     """Minimise `objective(batch, progress) -> (loss, terms)` and return the module with EMA weights.
 
     Args:
-        objective: Network and loss in one module, so that Fabric may wrap it for several devices. `progress` rises from 0 to 1.
+        objective: Network and loss in one module, so that Fabric may wrap it for several devices. `progress` rises
+            from 0 to 1.
         draw: Makes one batch from a seeded generator.
         config: Budget and optimiser.
         run: Receives metrics under "<phase>/<term>" and checkpoints under the name of the phase.
@@ -85,7 +88,8 @@ def fit(
         log_every: Steps between two rows of metrics.
 
     Returns:
-        The EMA copy of `objective`, on the training device, in evaluation mode. A finished phase is loaded, not trained again.
+        The EMA copy of `objective`, on the training device, in evaluation mode. A finished phase is loaded, not
+        trained again.
     """
     ema = AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)).to(fabric.device)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -110,7 +114,8 @@ def fit(
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
-        # Every step has a seed of its own, for batches, posterior samples and dropout: a resumed run repeats an uninterrupted one.
+        # Every step has a seed of its own, for batches, posterior samples and dropout: a resumed run repeats
+        # an uninterrupted one.
         step_seed = hash((seed, step, fabric.global_rank)) % 2**63
         torch.manual_seed(step_seed)
         generator = torch.Generator().manual_seed(step_seed)
@@ -156,5 +161,6 @@ def _require_finite(row: dict[str, float], phase: str, step: int) -> None:
     bad = [name for name, value in row.items() if not math.isfinite(value) and not name.endswith("gradient_norm")]
     if bad:
         raise DataError(
-            f"{phase}: {', '.join(bad)} became non-finite at step {step}; lower the learning rate or check the data for outliers"
+            f"{phase}: {', '.join(bad)} became non-finite at step {step}; "
+            "lower the learning rate or check the data for outliers"
         )

@@ -1,4 +1,5 @@
-"""`glam probe`: does the latent action space mean the same for every source? The gates before a policy is worth training.
+"""`glam probe`: does the latent action space mean the same for every source? The gates before a policy is worth
+training.
 
 Every number is taken on held-out episodes that stage 1 has not seen: probe on stores of other seeds.
 """
@@ -15,6 +16,10 @@ import torch
 import tyro
 from torch import Tensor
 
+from glam_core.pose import transform
+from glam_core.spec import ActionSpec
+from glam_core.tool import ToolCommand, commands_from_action, state_vector, tools_from_state_vector
+from glam_sim.cell import Cell
 from glam_training.data.sampler import transitions
 from glam_training.data.store import Store
 from glam_training.models.glam import Glam
@@ -23,6 +28,8 @@ from glam_training.stage1 import TrainedGlam, chunk_actions, load_glam
 
 REPLAY_STEPS = 20
 """Length of an open-loop replay: 2 s at 10 Hz."""
+APPROACH_STEPS = 30
+"""Steps to bring the tool to the start of a replay."""
 PROBE_FILE = "probe.json"
 
 
@@ -66,8 +73,8 @@ class Latents:
 def probe(config: ProbeConfig) -> list[Gate]:
     """Measure all gates; writes probe.json and probe.png into the run folder."""
     trained = load_glam(config.run)
-    glam, k = trained.glam, trained.config.step
-    target_slots, target = _latents(trained, config.target, config.episodes, config.run)
+    glam = trained.glam
+    _, target = _latents(trained, config.target, config.episodes, config.run)
     auxiliary_slots, auxiliary = _latents(trained, config.auxiliary, config.episodes, config.run)
 
     gates = [*_forward_gates(glam, target, "target"), *_forward_gates(glam, auxiliary, "auxiliary")]
@@ -80,7 +87,7 @@ def probe(config: ProbeConfig) -> list[Gate]:
     ratio = (cross / own).sqrt()
     gates.append(_gate("action error, IDM latents over action-encoder latents", ratio, "< 1.5", ratio < 1.5))
 
-    replay = _replay(glam, auxiliary_slots, k)
+    replay = _replay(trained, auxiliary_slots)
     gates.append(_gate("cross-source replay, error after 2 s (m)", replay[0], "< 0.02", replay[0] < 0.02))
     gates.append(_gate("cross-source replay, gripper events F1", replay[1], "> 0.9", replay[1] > 0.9))
 
@@ -144,32 +151,54 @@ def _forward_gates(glam: Glam, x: Latents, source: str) -> list[Gate]:
     ]
 
 
-def _replay(glam: Glam, slots: Slots, k: int) -> tuple[float, float]:
-    """Decode auxiliary latents in a row from one start, tracking perfectly, against the hidden *commands* of the source.
+def _replay(trained: TrainedGlam, slots: Slots) -> tuple[float, float]:
+    """Replay auxiliary latents open loop on the simulated target robot, cubes out of the way, against the hidden poses
+    of their source.
 
     Returns:
-        Median distance (m) between the decoded and the hidden path after 2 s, and F1 of the decoded gripper commands' open and close events.
+        Median distance (m) of the tools after 2 s, one window per episode; and F1 of the decoded gripper commands'
+        opening and closing events
+        against the hidden ones, over whole episodes.
     """
     assert slots.state is not None and slots.action is not None
+    glam, k = trained.glam, trained.config.step
     errors, hits, decoded_events, true_events = [], 0, 0, 0
     starts = np.concatenate([[0], slots.episode_ends[:-1]])
-    for first, end in zip(starts, slots.episode_ends, strict=True):
-        rows = torch.arange(int(first), int(end) - k)
-        if len(rows) < REPLAY_STEPS:
-            continue
-        z = glam.infer(slots.moments[rows], slots.moments[rows + k]).mean
-        u = glam.action.inverse(glam.decode(slots.state[rows], z))
-        size = slots.action.shape[1]
-        decoded, hidden = u[:, :size], slots.action[rows]
-        for start in range(0, len(rows) - REPLAY_STEPS + 1, REPLAY_STEPS):
-            window = slice(start, start + REPLAY_STEPS)
-            errors.append(float((decoded[window, :3] - hidden[window, :3]).sum(0).norm()))
-        found, true = _events(decoded[:, 4]), _events(hidden[:, 4])
-        decoded_events += len(found)
-        true_events += len(true)
-        hits += sum(any(abs(t - f) <= 2 and s == g for f, g in found) for t, s in true)
-    f1 = 2 * hits / max(1, decoded_events + true_events)
-    return float(np.median(errors)) if errors else float("nan"), f1
+    with Cell(trained.contract.task, trained.contract.embodiment) as cell:
+        for episode, (first, end) in enumerate(zip(starts, slots.episode_ends, strict=True)):
+            rows = torch.arange(int(first), int(end) - k)
+            z = glam.infer(slots.moments[rows], slots.moments[rows + k]).mean
+            decoded = glam.action.inverse(glam.decode(slots.state[rows], z))[:, : slots.action.shape[1]]
+            found, true = _events(decoded[:, 4]), _events(slots.action[rows][:, 4])
+            decoded_events += len(found)
+            true_events += len(true)
+            hits += sum(any(abs(t - f) <= 2 and s == g for f, g in found) for t, s in true)
+            if len(rows) > REPLAY_STEPS:
+                start = episode % (len(rows) - REPLAY_STEPS)
+                reached = _replay_window(cell, glam, z[start : start + REPLAY_STEPS], slots.state[rows[start]], k)
+                errors.append(float((reached - slots.state[rows[start] + REPLAY_STEPS * k, :3]).norm()))
+    return float(np.median(errors)) if errors else float("nan"), 2 * hits / max(1, decoded_events + true_events)
+
+
+def _replay_window(cell: Cell, glam: Glam, z: Tensor, state: Tensor, k: int) -> Tensor:
+    """Bring the tool to `state` (S,), then execute the latents (n, d) with live feedback: the tool's last position
+    (3,), m."""
+    spec = ActionSpec(arms=cell.arms)
+    cell.reset(0)
+    for i, name in enumerate(cell.objects):
+        cell.move_object(name, transform(np.eye(3), np.array([1.5 + 0.2 * i, 0.0, 0.05])))
+    start = tools_from_state_vector(state.numpy(), cell.arms)
+    goal = {arm: ToolCommand(tool.T_base_tool, tool.gripper) for arm, tool in start.items()}
+    for _ in range(APPROACH_STEPS):
+        cell.command(goal)
+        cell.advance(spec.step_s)
+    for latent in z:
+        live = torch.from_numpy(state_vector(cell.tools, cell.arms))
+        actions = glam.action.inverse(glam.decode(live[None], latent[None]))[0].reshape(k, -1)
+        for action in actions.numpy():
+            cell.command(commands_from_action(action, cell.tools, spec))
+            cell.advance(spec.step_s)
+    return torch.from_numpy(state_vector(cell.tools, cell.arms)[:3])
 
 
 def _events(gripper: Tensor) -> list[tuple[int, int]]:

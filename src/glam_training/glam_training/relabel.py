@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import tyro
 from torch import Tensor
 
 from glam_core.errors import DataError

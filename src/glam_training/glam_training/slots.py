@@ -1,4 +1,5 @@
-"""Demonstrations as slots: what a frozen perception sees in every frame of a store, computed once and kept beside the run."""
+"""Demonstrations as slots: what a frozen perception sees in every frame of a store, computed once and kept beside the
+run."""
 
 from __future__ import annotations
 

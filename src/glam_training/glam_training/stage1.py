@@ -1,4 +1,5 @@
-"""`glam train glam`: stage 1. Segmenter, then the two coupled models, then a decoder that is robust to the IDM's latents."""
+"""`glam train glam`: stage 1. Segmenter, then the two coupled models, then a decoder that is robust to the IDM's
+latents."""
 
 from __future__ import annotations
 
@@ -313,7 +314,8 @@ class GlamObjective(nn.Module):
 
 
 def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, config: GlamTrainConfig, run: Run) -> Glam:
-    """Train the decoder alone on mean IDM latents with noise: what the policy will feed it is never an exact posterior mean.
+    """Train the decoder alone on mean IDM latents with noise: what the policy will feed it is never an exact posterior
+    mean.
 
     Departure from the published description, found to matter from images by our prototype.
     """
@@ -387,7 +389,8 @@ def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainCon
             expected = target.store.info.columns()[key]
             if columns.get(key) != expected:
                 raise ConfigurationError(
-                    f"{source.store.path}: {key} is {columns.get(key, 'missing')}, the target store has {expected}; all sources need the same"
+                    f"{source.store.path}: {key} is {columns.get(key, 'missing')}, "
+                    f"the target store has {expected}; all sources need the same"
                 )
         if config.observations == "images" and not info.mask_classes:
             raise ConfigurationError(

@@ -1,4 +1,5 @@
-"""`glam train policy` and `glam train mip`: stage 2, and the baseline that regresses raw actions with the same encoder and budget."""
+"""`glam train policy` and `glam train mip`: stage 2, and the baseline that regresses raw actions with the same encoder
+and budget."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def train_policy(config: PolicyTrainConfig) -> Path:
 
 
 def train_mip(config: PolicyTrainConfig) -> Path:
-    """The behaviour-cloning baseline: chunks of raw actions from the target demonstrations alone. Returns the run folder."""
+    """The behaviour-cloning baseline: chunks of raw actions from the target demonstrations alone. Returns the run
+    folder."""
     trained = load_glam(config.glam)
     target = load_slots(config.glam, trained)[:1]
     assert target[0].action is not None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from glam_core.spec import ActionSpec, ImageSpec, ObsSpec, VectorSpec, robot_state_spec
 from glam_training.data.store import Provenance, Store, StoreInfo
 

@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from glam_training.models.glam import Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
 from glam_training.models.mip import T_STAR, Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet, ImagePerception, PerceptionConfig, glimpses, mask_moments
-from torch import Tensor, nn
 
 MOMENTS, STATE, ACTION, BATCH = 12, 10, 5, 32
 
@@ -127,7 +128,7 @@ def test_moments_find_a_blob_and_glimpses_follow_it():
     logits = torch.zeros(1, 3, height, width)
     logits[:, 0] = 20.0
     logits[0, 1, 4:8, 16:20] = 40.0  # class 1 around row 5.5, column 17.5
-    moments = mask_moments(logits).reshape(2, 6)
+    moments = mask_moments(logits).reshape(2, 8)
     mass = 16.0
     shrink = mass / (mass + 2.0)  # the floor of the mass pulls a small blob towards the centre
     assert float(moments[0, 0]) == pytest.approx(shrink * (17.5 / 23 * 2 - 1), abs=1e-3)
@@ -145,13 +146,29 @@ def test_moments_find_a_blob_and_glimpses_follow_it():
     assert float(patches[0, 1].abs().sum()) == 0.0
 
 
+def test_the_fourth_moment_turns_with_a_square():
+    height = width = 64
+    v, u = torch.meshgrid(torch.arange(height) - 31.5, torch.arange(width) - 31.5, indexing="ij")
+    angles = torch.deg2rad(torch.tensor([0.0, 15.0, 45.0, 90.0]))
+    logits = torch.zeros(len(angles), 2, height, width)
+    for i, angle in enumerate(angles):
+        x, y = u * torch.cos(angle) + v * torch.sin(angle), v * torch.cos(angle) - u * torch.sin(angle)
+        logits[i, 1] = torch.where((x.abs() < 16) & (y.abs() < 16), 40.0, -40.0)
+    moments = mask_moments(logits)[:, 0]
+    found = torch.atan2(moments[:, 7], moments[:, 6])
+    # A square at rest has its mass in the corners' direction: E[w^4] is negative.
+    torch.testing.assert_close(torch.cos(found), -torch.cos(4 * angles), atol=0.1, rtol=0.0)
+    torch.testing.assert_close(torch.sin(found), -torch.sin(4 * angles), atol=0.15, rtol=0.0)
+    assert float((moments[:, 3:6] - moments[0, 3:6]).abs().max()) < 0.05  # lower orders are blind to it
+
+
 def test_perception_shapes_and_feature_size():
     perception = ImagePerception(
         cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_px=12, glimpse_samples=8)
     )
     images = [torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8) for _ in range(2)]
     moments, patches = perception(*images)
-    assert moments.shape == (5, perception.moment_size) == (5, 36)
+    assert moments.shape == (5, perception.moment_size) == (5, 48)
     assert patches.shape == (5, perception.glimpse_count, 3, 8, 8)
     features = FeatureNet(perception.moment_size, perception.glimpse_count, 8)
     assert features(moments, patches).shape == (5, features.size)

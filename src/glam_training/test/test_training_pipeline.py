@@ -1,4 +1,5 @@
-"""Stage 1, relabelling, stage 2 and the baseline on a made-up world: they learn, resume, and refuse what they cannot use."""
+"""Stage 1, relabelling, stage 2 and the baseline on a made-up world: they learn, resume, and refuse what they cannot
+use."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from synthetic import SIZE, make_store
+
 from glam_core.errors import ConfigurationError, DataError
 from glam_training.fit import DeviceConfig, OptimConfig
 from glam_training.models.glam import GlamConfig
@@ -16,7 +19,6 @@ from glam_training.relabel import relabel
 from glam_training.run import Run
 from glam_training.stage1 import GlamTrainConfig, load_glam, train_glam
 from glam_training.stage2 import PolicyTrainConfig, load_policy, train_mip, train_policy
-from synthetic import SIZE, make_store
 
 CPU = DeviceConfig(accelerator="cpu")
 

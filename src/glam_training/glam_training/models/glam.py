@@ -1,10 +1,13 @@
 """GLAM stage 1: two coupled generative models that share one latent action space.
 
-Source: "Imitation from Heterogeneous Demonstrations using Grounded Latent-Action World Models" (arXiv 2606.21672). The exact losses and sizes
+Source: "Imitation from Heterogeneous Demonstrations using Grounded Latent-Action World Models" (arXiv 2606.21672). The
+    exact losses and sizes
 are not public; this is a reconstruction that keeps to everything that is.
 
-Symbols, as in the paper: o mask moments of the observation now, o' k steps later, s robot state, u robot actions over those k steps, z latent action.
-    heterogeneous model   p(z) p_th(o' | o, z),               posterior q_phi(z | o, o'): the inverse dynamics model (IDM)
+Symbols, as in the paper: o mask moments of the observation now, o' k steps later, s robot state, u robot actions over
+those k steps, z latent action.
+    heterogeneous model   p(z) p_th(o' | o, z),               posterior q_phi(z | o, o'): the inverse dynamics model
+    (IDM)
     target model          p(z) p_th(o' | o, z) p_om(u | s, z), posterior q_psi(z | s, u): the action encoder
 The forward model p_th is shared, and neither it nor the IDM is ever told the source of a transition.
 """
@@ -78,7 +81,8 @@ def kl_to_prior(q: Gaussian) -> Tensor:
 class Glam(nn.Module):
     """IDM q_phi, action encoder q_psi, shared forward model p_th and action decoder p_om.
 
-    Observations are the moments of object masks and nothing else: glimpses would show the IDM which embodiment it looks at, and its
+    Observations are the moments of object masks and nothing else: glimpses would show the IDM which embodiment it
+    looks at, and its
     latents would come apart by source.
 
     Args:
@@ -115,7 +119,8 @@ class Glam(nn.Module):
         return _gaussian(self.action_encoder(torch.cat([self.state(s), self.action(u)], -1)))
 
     def predict_change(self, moments: Tensor, z: Tensor) -> Tensor:
-        """Mean of p_th(o' | o, z): the normalised change (B, M) that z (B, d) makes to a scene with these moments (B, M)."""
+        """Mean of p_th(o' | o, z): the normalised change (B, M) that z (B, d) makes to a scene with these moments (B,
+        M)."""
         return self.forward_model(torch.cat([self.observation(moments), z], -1))
 
     def decode(self, s: Tensor, z: Tensor) -> Tensor:
@@ -124,7 +129,8 @@ class Glam(nn.Module):
 
 
 class Transitions(NamedTuple):
-    """A batch: moments (B, M) now and k steps later; state and actions where they are known (target data), else None."""
+    """A batch: moments (B, M) now and k steps later; state and actions where they are known (target data), else
+    None."""
 
     moments: Tensor
     next_moments: Tensor
@@ -135,7 +141,8 @@ class Transitions(NamedTuple):
 def glam_loss(
     model: Glam, target: Transitions, auxiliary: Transitions | None, config: GlamConfig, alignment: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss of stage 1; likelihoods are unit-variance Gaussians on normalised quantities, so -log p is a squared error up to a constant.
+    """Loss of stage 1; likelihoods are unit-variance Gaussians on normalised quantities, so -log p is a squared error
+    up to a constant.
 
     Args:
         model: The two coupled models.

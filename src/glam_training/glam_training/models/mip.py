@@ -36,7 +36,8 @@ class MipConfig:
 class Mip(nn.Module):
     """pi(o, x, t) on flattened chunks.
 
-    Departure from the publication's U-Net: chunks of eight steps are short enough for a residual MLP, which infers in under a millisecond on a CPU.
+    Departure from the publication's U-Net: chunks of eight steps are short enough for a residual MLP, which infers in
+    under a millisecond on a CPU.
 
     Args:
         features: Size of the observation features.

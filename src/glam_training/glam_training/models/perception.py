@@ -1,10 +1,13 @@
 """From observations to object features: what the latent-action model and the policy see.
 
-GLAM-O grounds latent actions in objects. A small segmenter, trained on the object masks of every source, turns each camera image into one
-*slot* per object (and one for the gripper's fingers): where it is (moments of its mask) and how it looks there (a glimpse: a small patch of
+GLAM-O grounds latent actions in objects. A small segmenter, trained on the object masks of every source, turns each
+camera image into one
+*slot* per object (and one for the gripper's fingers): where it is (moments of its mask) and how it looks there (a
+glimpse: a small patch of
 the image around the slot). Masks are needed for the segmenter's loss alone; the robot sees nothing but images.
 
-Departure from the published description, which trains everything jointly: the segmenter is trained first and then frozen. Slots can
+Departure from the published description, which trains everything jointly: the segmenter is trained first and then
+frozen. Slots can
 therefore be computed once per data set, and everything after them trains in minutes on two CPU cores.
 
 Symbols: B batch, C cameras, S slots per camera (objects, then fingers), M moments, P samples along a side of a glimpse.
@@ -20,7 +23,7 @@ from torch import Tensor, nn
 
 from glam_training.models.blocks import Standardizer
 
-MOMENTS_PER_SLOT = 6  # u, v, log mass, var u, var v, cov uv
+MOMENTS_PER_SLOT = 8  # u, v, log mass, var u, var v, cov uv, and the fourth-order pair
 _MASS_FLOOR = 2.0  # pixels of the mask grid; below it a slot drifts to the image centre instead of jumping
 
 
@@ -37,7 +40,8 @@ class PerceptionConfig:
 
 
 class Segmenter(nn.Module):
-    """Per-pixel class logits at half the image resolution. Classes: background, objects in task order, gripper fingers."""
+    """Per-pixel class logits at half the image resolution. Classes: background, objects in task order, gripper
+    fingers."""
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
@@ -64,7 +68,11 @@ def mask_moments(logits: Tensor) -> Tensor:
         logits: (B, 1 + S, h, w) class logits.
 
     Returns:
-        (B, S, 6): centroid u, v in [-1, 1] (right, down), log of the mass in pixels, variances of u and v and their covariance.
+        (B, S, 8): centroid u, v in [-1, 1] (right, down), log of the mass in pixels, variances of u and v, their
+        covariance, and real and
+        imaginary part of E[w^4] / E[|w|^2]^2 with w = (u - E u) + i (v - E v): a square looks the same to all lower
+        orders however it is
+        turned; this one turns by four times its angle.
     """
     _, _, height, width = logits.shape
     p = logits.softmax(dim=1)[:, 1:]
@@ -79,7 +87,15 @@ def mask_moments(logits: Tensor) -> Tensor:
     var_u = (over_u * du.square()).sum(2) * weight
     var_v = (over_v * dv.square()).sum(2) * weight
     cov = ((p * dv[..., None]).sum(2) * du).sum(2) * weight
-    return torch.stack([mean_u, mean_v, (mass + 1.0).log(), 10 * var_u, 10 * var_v, 10 * cov], dim=-1)
+    x, y = du[:, :, None, :], dv[:, :, :, None]
+    xx, yy, xy = x.square(), y.square(), x * y
+    # Without the share, the ratio of a slot that is hardly there would be noise.
+    share = (mass * weight).square()
+    scale = share * weight / (((p * (xx + yy)).sum((2, 3)) * weight).square() + 1e-8)
+    real = (p * ((xx - yy).square() - 4 * xy.square())).sum((2, 3)) * scale
+    imaginary = (p * (4 * xy * (xx - yy))).sum((2, 3)) * scale
+    second = [10 * var_u, 10 * var_v, 10 * cov]
+    return torch.stack([mean_u, mean_v, (mass + 1.0).log(), *second, real, imaginary], dim=-1)
 
 
 def glimpses(image: Tensor, centre: Tensor, size_px: int, samples: int) -> Tensor:
@@ -174,7 +190,8 @@ class ScenePerception(nn.Module):
 class FeatureNet(nn.Module):
     """Slots to one feature vector: standardised moments next to a code of every glimpse.
 
-    Glimpses are centred on their slots, so a small perceptron reads them as well as convolutions do, at a tenth of the cost. Each slot of
+    Glimpses are centred on their slots, so a small perceptron reads them as well as convolutions do, at a tenth of the
+    cost. Each slot of
     each camera has a perceptron of its own: a cube and a finger look nothing alike.
 
     Args:

@@ -1,4 +1,5 @@
-"""What is deployed: observations to a chunk, a latent to an action. Raw SI units in and out; normalisation is inside."""
+"""What is deployed: observations to a chunk, a latent to an action. Raw SI units in and out; normalisation is
+inside."""
 
 from __future__ import annotations
 
