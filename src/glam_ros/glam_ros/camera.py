@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ class Capture(Protocol):
 
 def open_capture(source: str) -> Capture:
     """Opens a device index (`0`), a device path, a stream URL or a video file, which may turn out not to open."""
-    return cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source)
+    return cast(Capture, cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source))
 
 
 def require_source(name: str, source: str) -> None:
@@ -137,7 +137,8 @@ class NewestFrame:
             if not fine:
                 break
             stamp = self._clock() - self._latency_s
-            frame = Frame(prepare_image(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self._spec), stamp)
+            rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+            frame = Frame(prepare_image(rgb, self._spec), stamp)
             with self._lock:
                 self._frame, self._fault = frame, ""
             frames += 1

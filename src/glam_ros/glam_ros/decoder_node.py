@@ -116,7 +116,7 @@ class DecoderNode(LifecycleNode):
             self._trail_publishers[arm] = self.create_lifecycle_publisher(Path, trail, qos.COMMANDS)
 
     def _on_chunk(self, message: LatentChunk) -> None:
-        if self._active:
+        if self._active and self._execution is not None:
             try:
                 self._execution.add_chunk(convert.chunk_from_message(message), clock_s(self))
                 self._faults.pop(CHUNK, None)
@@ -124,7 +124,7 @@ class DecoderNode(LifecycleNode):
                 self._refuse(CHUNK, f"chunk refused: {error}")
 
     def _on_tool(self, message: ToolStateMessage) -> None:
-        if self._active:
+        if self._active and self._execution is not None:
             try:
                 self._execution.add_tool(convert.tool_state_from_message(message))
                 self._faults.pop(TOOL, None)
@@ -139,7 +139,7 @@ class DecoderNode(LifecycleNode):
         self._episode = progress.episode
 
     def _on_tick(self) -> None:
-        if not self._active:
+        if not self._active or self._execution is None:
             return
         now = clock_s(self)
         try:
@@ -154,7 +154,7 @@ class DecoderNode(LifecycleNode):
         self._publish(tick, now)
         if tick.new_step:
             self._decoding.add(tick.decode_s)
-            self._show(now)
+            self._show(self._execution, now)
 
     def _publish(self, tick: Tick, now: float) -> None:
         for arm, command in tick.commands.items():
@@ -173,19 +173,20 @@ class DecoderNode(LifecycleNode):
         self._rate.tick(now)
         self._age.add(now - tick.observed_at)
 
-    def _show(self, now: float) -> None:
+    def _show(self, execution: LatentExecution, now: float) -> None:
         """Publishes the path to come and the path of the past, for viewers, where somebody looks."""
-        for arm, position in self._execution.tool_positions().items():
+        for arm, position in execution.tool_positions().items():
             self._trails[arm].append(position)
             if self._trail_publishers[arm].get_subscription_count():
                 message = convert.path_message(self._trails[arm], self._frames[arm], now)
                 self._trail_publishers[arm].publish(message)
         if self._markers.get_subscription_count():
-            paths = self._execution.predicted_path(now)
+            paths = execution.predicted_path(now)
             self._markers.publish(convert.path_markers(paths, self._frames, now, lifetime_s=2.0 * self._step_s))
 
     def _forget(self, before: float) -> None:
-        self._execution.forget(before)
+        if self._execution is not None:
+            self._execution.forget(before)
         self._trails = {arm: deque(maxlen=TRAIL_STEPS) for arm in self._settings.arms}
 
     def _refuse(self, source: str, fault: str) -> None:

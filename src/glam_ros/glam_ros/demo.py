@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from glam_core.station import Station
 from glam_msgs.srv import ResetCell
 from glam_ros import graph, report, resources, topics, watching
 from glam_ros.choice import Choice, choose
+from glam_ros.domains import own_domain
 from glam_ros.graph import Place, Simulation
 from glam_ros.live import GraphError, Interrupted, LiveGraph
 from glam_ros.up import READY_TIMEOUT_S, enable
@@ -26,7 +26,6 @@ LOG = "graph.log"
 ANSWER_S = 20.0
 EPISODE_S = 90.0
 LINGER_S = 0.5
-DOMAINS = range(1, 101)
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,12 @@ def run(options: DemoOptions, place: Place, choice: Choice, episodes: list[Episo
     manifest = choice.manifest
     task = options.task or manifest.task
     description = graph.deployment(place, choice.folder, Simulation(task, options.seed))
-    domain = free_domain()
-    say(f"{task}: model {choice.folder.name}, {len(description.processes)} processes in ROS domain {domain}")
     with (
+        own_domain() as domain,
         (options.out / LOG).open("w", encoding="utf-8") as log,
         LiveGraph(description, lambda name, line: log.write(f"{name} | {line}\n"), "demo", domain) as live,
     ):
+        say(f"{task}: model {choice.folder.name}, {len(description.processes)} processes in ROS domain {domain}")
         cameras = [image.name for image in manifest.obs_spec.images]
         watcher = Watcher(live.node, place.station, cameras, FILM_CAMERA)
         live.wait_ready(READY_TIMEOUT_S)
@@ -122,8 +121,9 @@ def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, epis
 
     def planned() -> bool:
         now = watcher.progress
-        announced = now is not None and now.seed == episode.seed and (before is None or now.episode != before.episode)
-        return announced and watcher.newest_plan_s >= now.began_at
+        if now is None or now.seed != episode.seed or (before is not None and now.episode == before.episode):
+            return False
+        return watcher.newest_plan_s >= now.began_at
 
     if not live.wait(planned, ANSWER_S):
         raise GraphError(f"no command came for the episode with seed {episode.seed}; {LOG} says why")
@@ -132,14 +132,16 @@ def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, epis
     watcher.stopped.clear()
 
     def over() -> bool:
-        return watcher.progress.success or watcher.progress.timed_out
+        now = watcher.progress
+        if now is not None:
+            episode.success, episode.duration_s = now.success, now.elapsed_s
+        return now is not None and (now.success or now.timed_out)
 
     while live.wait(lambda: over() or bool(watcher.stopped), EPISODE_S) and not over():
-        # A driver stops an arm that hears nothing for too long; a person enables it again. Here the demo does; it counts.
+        # A driver stops an arm that hears nothing for too long, and a person enables it again: here the demo, counting.
         episode.stops += watcher.stopped.values()
         enable(live, place)
         watcher.stopped.clear()
-    episode.success, episode.duration_s = watcher.progress.success, watcher.progress.elapsed_s
     live.wait(lambda: False, LINGER_S)
     watcher.end()
 
@@ -154,22 +156,6 @@ def expected_rates(station: Station, choice: Choice) -> dict[str, float]:
         watching.COMMANDS: control_hz * arms,
         watching.JOINT_STATES: control_hz * arms,
     }
-
-
-def free_domain() -> int:
-    """A ROS domain that nobody on this machine uses: one whose first discovery port can be bound.
-
-    Raises:
-        ConfigurationError: All are in use.
-    """
-    for domain in reversed(DOMAINS):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("0.0.0.0", 7410 + 250 * domain))
-            except OSError:
-                continue
-            return domain
-    raise ConfigurationError("every ROS domain is in use; end other graphs first")
 
 
 def say(text: str) -> None:

@@ -99,7 +99,7 @@ class LatentExecution:
         if due is None:
             return None
         tools = self._tools(now)
-        if due.held:
+        if due.latent is None:
             return self._hold(tools, due.observed_at, now)
         self._hold_since = None
         if due.step == self._step:

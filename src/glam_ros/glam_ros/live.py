@@ -49,7 +49,7 @@ class LiveGraph(AbstractContextManager):
 
         Args:
             graph: What to start.
-            sink: Takes every line of output; called from threads of its own.
+            sink: Takes every line of output.
             node_name: Name of the node that looks on.
             domain: ROS domain of the graph; None for the shell's.
         """

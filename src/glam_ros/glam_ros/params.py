@@ -118,7 +118,7 @@ def _checked(field: dataclasses.Field, hint: Any, value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_range(field, value)
     if field.metadata["choices"] and value not in field.metadata["choices"]:
-        raise ConfigurationError(closest(value, field.metadata["choices"], f"value of parameter '{field.name}'"))
+        raise ConfigurationError(closest(str(value), field.metadata["choices"], f"value of parameter '{field.name}'"))
     return value
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray
@@ -156,7 +158,7 @@ class PolicyNode(LifecycleNode):
 
     def _take(self, stream: str, take: Callable[[], None]) -> None:
         """Takes one input in, and looks whether it is time to plan; a bad input is refused and reported."""
-        if not self._active:
+        if not self._active or self._worker is None:
             return
         try:
             take()
@@ -180,14 +182,14 @@ class PolicyNode(LifecycleNode):
             if prediction.chunk is None:
                 self._refuse(NETWORK, prediction.error)
             elif self._active and prediction.observation.stamp >= self._planner.forgotten_before:
-                self._publish(prediction)
+                self._publish(prediction, prediction.chunk)
 
-    def _publish(self, prediction: Prediction) -> None:
+    def _publish(self, prediction: Prediction, latents: NDArray[np.float32]) -> None:
         observed_at = prediction.observation.stamp
         chunk = PlannedChunk(
             model=self._name,
             sequence=self._sequence,
-            latents=prediction.chunk,
+            latents=latents,
             observed_at=observed_at,
             received_at=self._received_at,
             step_s=self._manifest.action_spec.step_s,

@@ -6,13 +6,15 @@ import functools
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import rclpy
+from rclpy import utilities
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -22,7 +24,7 @@ SPIN_PERIOD_S = 0.2
 """How soon a signal is noticed while no message arrives."""
 
 
-def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
+def run(make_node: Callable[[], Node], arguments: list[str] | None = None) -> int:
     """Runs one node until SIGINT or SIGTERM.
 
     A lifecycle node with a true parameter `autostart` is configured and activated first, and must not fail at it.
@@ -44,12 +46,12 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
         spin(node, stop)
         return 0
     except GlamError as error:
-        rclpy.logging.get_logger("glam_ros").fatal(str(error))
+        get_logger("glam_ros").fatal(str(error))
         return 1
     finally:
         if node is not None:
             close(node)
-        rclpy.try_shutdown()
+        utilities.try_shutdown()
 
 
 def main(make_node: Callable[[], Node]) -> None:
@@ -62,7 +64,7 @@ def spin(node: Node, stop: threading.Event) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while not stop.is_set() and rclpy.ok():
+        while not stop.is_set() and utilities.ok():
             executor.spin_once(timeout_sec=SPIN_PERIOD_S)
     except ExternalShutdownException:
         pass
@@ -73,7 +75,7 @@ def spin(node: Node, stop: threading.Event) -> None:
 
 def close(node: Node) -> None:
     """Runs a lifecycle node's shutdown transition, which releases its threads and devices, and destroys the node."""
-    if isinstance(node, LifecycleNode) and rclpy.ok() and label(node) in ("unconfigured", "inactive", "active"):
+    if isinstance(node, LifecycleNode) and utilities.ok() and label(node) in ("unconfigured", "inactive", "active"):
         node.trigger_shutdown()
     node.destroy_node()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
@@ -11,6 +12,14 @@ from rclpy.task import Future
 ASK_PERIOD_S = 0.1
 ASKS_PER_QUESTION = 10
 """A question that was not answered after so many periods is asked again: an answer can be lost during discovery."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A call that waits for its answer, for so many periods already."""
+
+    answer: Future
+    periods: int = 0
 
 
 class Readiness:
@@ -25,7 +34,7 @@ class Readiness:
         """
         self._node = node
         self._clients = {name: node.create_client(GetState, f"{name}/get_state") for name in names}
-        self._questions: dict[str, tuple[Future, int]] = {}
+        self._questions: dict[str, Question] = {}
         self._states: dict[str, str] = dict.fromkeys(self._clients, "not there")
         self._timer = node.create_timer(ASK_PERIOD_S, self._ask)
 
@@ -42,10 +51,10 @@ class Readiness:
 
     def _ask(self) -> None:
         for name in self.waiting_for:
-            question, periods = self._questions.pop(name, (None, ASKS_PER_QUESTION))
-            if question is not None and question.done():
-                self._states[name] = question.result().current_state.label
-            elif periods < ASKS_PER_QUESTION:
-                self._questions[name] = (question, periods + 1)
+            question = self._questions.pop(name, None)
+            if question is not None and question.answer.done():
+                self._states[name] = question.answer.result().current_state.label
+            elif question is not None and question.periods < ASKS_PER_QUESTION:
+                self._questions[name] = replace(question, periods=question.periods + 1)
             elif self._clients[name].service_is_ready():
-                self._questions[name] = (self._clients[name].call_async(GetState.Request()), 0)
+                self._questions[name] = Question(self._clients[name].call_async(GetState.Request()))

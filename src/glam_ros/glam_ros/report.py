@@ -38,6 +38,15 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Offline:
+    """The offline evaluation that the manifest tells of."""
+
+    n: int
+    successes: int
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Results:
     """All numbers of a demo. Latencies are in milliseconds."""
 
@@ -47,7 +56,7 @@ class Results:
     episodes: int
     successes: int
     interval: tuple[float, float]
-    offline: dict[str, float | int | tuple[float, float]] | None
+    offline: Offline | None
     latencies_ms: dict[str, Summary]
     rates: dict[str, Rate]
     slowest_real_time_factor: float | None
@@ -61,7 +70,7 @@ class Results:
         """Whether the intervals of the demo and of the offline evaluation overlap; None without an evaluation."""
         if self.offline is None:
             return None
-        low, high = self.offline["interval"]
+        low, high = self.offline.interval
         return self.interval[0] <= high and low <= self.interval[1]
 
 
@@ -80,7 +89,7 @@ def evaluate(
     offline = None
     if manifest.evaluation is not None:
         measured = manifest.evaluation
-        offline = {"n": measured.n, "successes": measured.successes, "interval": measured.interval}
+        offline = Offline(measured.n, measured.successes, measured.interval)
     latencies = {stage: [1e3 * s for episode in episodes for s in episode.latencies[stage]] for stage in STAGES}
     return Results(
         task=manifest.task,
@@ -111,8 +120,8 @@ def tables(results: Results) -> dict[str, list[tuple[str, ...]]]:
     ]
     if results.offline is not None:
         offline = results.offline
-        low, high = offline["interval"]
-        success.append(("offline evaluation", f"{offline['successes']}/{offline['n']}", f"{low:.2f} to {high:.2f}"))
+        low, high = offline.interval
+        success.append(("offline evaluation", f"{offline.successes}/{offline.n}", f"{low:.2f} to {high:.2f}"))
         success.append(("the two agree", "yes" if results.agrees_with_offline else "no", ""))
     latency = [("stage", "median ms", "p99 ms", "n")]
     latency += [(s, f"{v.median:.1f}", f"{v.p99:.1f}", str(v.n)) for s, v in results.latencies_ms.items()]

@@ -20,8 +20,8 @@ from typing import Self
 from glam_core.errors import ConfigurationError
 from glam_ros.graph import Process
 
-Sink = Callable[[str, str], None]
-"""Takes the name of a process and one line of its output."""
+Sink = Callable[[str, str], object]
+"""Takes the name of a process and one line of its output; called from threads, one at a time."""
 
 STEPS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 """Signals that end a process, and the time that it is given after each, s."""
@@ -71,10 +71,10 @@ class Supervisor:
 
         Args:
             processes: What to start.
-            sink: Takes every line of their output, from threads of its own.
+            sink: Takes every line of their output.
             environment: Variables to set on top of this process's own.
         """
-        self._sink = sink
+        self._sink, self._sink_lock = sink, threading.Lock()
         self._libc = ctypes.CDLL(None) if sys.platform == "linux" else None
         self._running: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []
@@ -144,7 +144,8 @@ class Supervisor:
     def _read(self, name: str, running: subprocess.Popen[str]) -> None:
         assert running.stdout is not None
         for line in running.stdout:
-            self._sink(name, line.rstrip("\n"))
+            with self._sink_lock:
+                self._sink(name, line.rstrip("\n"))
 
 
 def clean_shared_memory() -> None:

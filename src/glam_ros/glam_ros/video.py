@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from glam_core.errors import DataError
 from glam_ros.watching import EpisodeRecord
 
-FRAME_RATE_HZ = 10.0
+FRAME_RATE_HZ = 10
 LAST_FRAME_S = 1.0
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.55
 BLACK, WHITE, GREEN, RED = (20, 20, 20), (240, 240, 240), (70, 210, 90), (225, 75, 65)
 
-Write = Callable[[NDArray[np.uint8]], None]
+Write = Callable[[NDArray[np.uint8]], object]
 
 
 def write_video(path: Path, episodes: list[EpisodeRecord], title: str) -> int:
@@ -78,7 +78,7 @@ def _frames(episode: EpisodeRecord, count: int, title: str) -> Iterator[NDArray[
         elapsed_s = min(step, length - 1) / FRAME_RATE_HZ
         newest = int(np.searchsorted(stamps, stamps[0] + elapsed_s + 0.5 / FRAME_RATE_HZ)) - 1
         jpeg = episode.frames[max(newest, 0)][1]
-        image = cv2.cvtColor(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        image = np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
         text = f"{title}   episode {episode.number}/{count}   seed {episode.seed}   {elapsed_s:4.1f} s"
         _write_text(image, text, (10, 24), WHITE)
         if step >= length - 1:

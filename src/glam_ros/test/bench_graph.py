@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ from glam_msgs.msg import EpisodeStatus, LatentChunk
 from glam_msgs.msg import ToolCommand as ToolCommandMessage
 from glam_msgs.msg import ToolState as ToolStateMessage
 from glam_ros import convert, process, qos, topics
-from glam_ros.demo import free_domain
+from glam_ros.domains import own_domain
 from glam_ros.graph import Process
 from glam_ros.meters import Health
 from glam_ros.records import EpisodeProgress, IssuedCommand, MeasuredTool, PlannedChunk
@@ -35,7 +36,8 @@ class Bench:
     """Plays the cameras, the arm and the cell, and keeps what the nodes under test publish."""
 
     def __enter__(self) -> Self:
-        self.domain = free_domain()
+        self._stack = ExitStack()
+        self.domain = self._stack.enter_context(own_domain())
         self._context = Context()
         rclpy.init(context=self._context, args=[], domain_id=self.domain)
         self.node = node = Node("bench", context=self._context)
@@ -68,6 +70,7 @@ class Bench:
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
+        self._stack.close()
 
     def make(self, make_node: Callable[[], Node], described: Process) -> Node:
         """Makes the node under test with the parameters of its process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from glam_core.manifest import Evaluation, Manifest, read_manifest, write_manife
 from glam_core.stats import wilson_interval
 from glam_ros import report, video
 from glam_ros.choice import choose
-from glam_ros.demo import DemoOptions, free_domain
+from glam_ros.demo import DemoOptions
+from glam_ros.domains import FIRST_PARTICIPANT, FIRST_PORT, PORTS_PER_DOMAIN, own_domain
 from glam_ros.watching import COMMANDS, DECODE, INFERENCE, POLICY_AND_DECODER, STAGES, EpisodeRecord
 
 RATES = {COMMANDS: 40.0, "camera front": 10.0}
@@ -168,6 +170,16 @@ def test_a_demo_of_nothing_is_refused(options: dict[str, int]) -> None:
         DemoOptions(**options)
 
 
-@pytest.mark.ros
-def test_a_free_domain_is_one_that_nobody_uses() -> None:
-    assert 1 <= free_domain() <= 100
+def test_two_graphs_get_two_domains() -> None:
+    with own_domain() as first, own_domain() as second:
+        assert first != second
+        assert {first, second} <= set(range(1, 101))
+
+
+def test_a_domain_that_somebody_uses_is_left_alone() -> None:
+    with own_domain() as domain:
+        pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
+        participant.bind(("", FIRST_PORT + domain * PORTS_PER_DOMAIN + FIRST_PARTICIPANT))
+        with own_domain() as other:
+            assert other != domain
