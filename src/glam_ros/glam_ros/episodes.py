@@ -73,7 +73,6 @@ class EpisodeRecorder:
         self.on_frame: Callable[[float], None] = lambda stamp: None
         """Called with the stamp (s) of every frame of the first camera."""
         self._newest: dict[str, bytes] = {}
-        self._needed: list[str] = []
         kinds: dict[str, type] = {}
         for camera in self.cameras:
             kinds[self._absolute(camera.topic)] = Image
@@ -173,8 +172,8 @@ class EpisodeRecorder:
     def _absolute(self, topic: str) -> str:
         return self._node.resolve_topic_name(topic)
 
-    def _taker(self, topic: str, kind: type) -> Callable[[bytes, dict[str, int]], None]:
-        """What to do with a topic's messages and what is known about their way."""
+    def _taker(self, topic: str, kind: type) -> Callable[..., None]:
+        """What to do with a topic's messages, given (message in CDR, what is known about its way)."""
 
         def take(data: bytes, way: dict[str, int]) -> None:
             self._newest[topic] = data

@@ -22,6 +22,7 @@ from glam_ros.episodes import DRIVERS, EpisodeRecorder
 from glam_ros.graph import Graph, Place, Process, Simulation
 from glam_ros.keyboard import Deed, Steps, Terminal
 from glam_ros.live import GraphError, Interrupted, LiveGraph
+from glam_ros.records import EpisodeProgress
 from glam_ros.teleop import TeleopDriver
 from glam_ros.up import READY_TIMEOUT_S, enable
 
@@ -223,12 +224,17 @@ class Session:
         outcome = "discarded"
         if episodes.recording:
             path = episodes.save()
-            outcome = ("success, " if episodes.progress.success else "no success, ") + path
+            outcome = ("success, " if self._progress.success else "no success, ") + path
         say(f"episode {number:3}/{options.episodes}  {task}  seed {self._seed - 1}  {outcome}")
 
+    @property
+    def _progress(self) -> EpisodeProgress:
+        """How the episode of the simulated cell stands; it was heard before the session began."""
+        assert self._episodes.progress is not None
+        return self._episodes.progress
+
     def _over(self) -> bool:
-        progress = self._episodes.progress
-        return progress.success or progress.timed_out or not self._episodes.recording
+        return self._progress.success or self._progress.timed_out or not self._episodes.recording
 
     def _press(self, key: str, teleop: TeleopDriver | None, steps: Steps) -> None:
         does = keyboard.meaning(key)
@@ -264,7 +270,7 @@ class Session:
 
     def _reset(self) -> None:
         """Puts the simulated cell into the initial state of the next seed, and waits until it says so."""
-        live, episodes, before = self._live, self._episodes, self._episodes.progress
+        live, before = self._live, self._progress.episode
         client = live.node.create_client(ResetCell, topics.RESET_CELL)
         answer = live.call(client, ResetCell.Request(seed=self._seed, task=self._options.task), ANSWER_S)
         live.node.destroy_client(client)
@@ -273,7 +279,7 @@ class Session:
         seed, self._seed = self._seed, self._seed + 1
 
         def announced() -> bool:
-            return episodes.progress.episode != before.episode and episodes.progress.seed == seed
+            return self._progress.episode != before and self._progress.seed == seed
 
         if not live.wait(announced, ANSWER_S):
             raise GraphError(f"the cell does not announce the episode with seed {seed}")

@@ -59,6 +59,7 @@ class Recording:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.out = folder / "lift"
+        folder.mkdir(exist_ok=True)
         station = folder / "station.yaml"
         station.write_text(STATION)
         environment = os.environ | graph_environment(DOMAIN) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -188,6 +189,11 @@ def test_keys_services_a_full_disk_and_a_kill(by_hand: Recording, client: Client
     assert client.call(Trigger, "discard").success
     assert files(by_hand.out) == []
     assert not Path(answer.path).parent.exists()
+
+    other = Recording(tmp_path / "other", "--driver", "expert")
+    output, _ = other.process.communicate(timeout=AWAIT_S)
+    assert other.process.returncode == 1
+    assert "a node already sends commands on /command; end it first" in output
 
     by_hand.press("z")
     assert "unknown key 'z'; legal: w, s, a, d" in by_hand.expect("unknown key")

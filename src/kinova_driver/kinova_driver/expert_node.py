@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ from glam_sim.tasks.task import CubeState
 from kinova_driver import messages
 from kinova_driver.params import declare, parameter
 from kinova_driver.process import run
+
+if TYPE_CHECKING:
+    from glam_sim.cell import Cell
 
 _TOOL_NUMBERS, _CUBE_NUMBERS = 6, 5
 _NEWEST = QoSProfile(depth=1)
@@ -132,12 +136,13 @@ class ExpertNode(Node):
         except ConfigurationError as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return
+        seen = cast("Cell", scene)  # of a cell, experts look at no more than a scene has
         if self._expert is None:
             self._expert = Expert(task, self._embodiment, seed)
-            self._expert.reset(scene)
+            self._expert.reset(seen)
             self.get_logger().info(f"demonstrates {task}, seed {seed}")
         self._observed_at = messages.monotonic_from_stamp(message.header.stamp)
-        self._decision = self._expert.act(scene, self._observed_at)[self._arm.name]
+        self._decision = self._expert.act(seen, self._observed_at)[self._arm.name]
         self._send()
 
     def _send(self) -> None:
