@@ -3,8 +3,7 @@
 from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
 
-from glam_ros import graph, launching, resources
-from glam_ros.choice import choose
+from glam_ros import choice, graph, launching, resources
 
 ARGUMENTS = {
     "model": ("", "name of a shipped model, or path of a model folder; by default the one of `glam demo`"),
@@ -17,7 +16,7 @@ ARGUMENTS = {
 def start(context: LaunchContext) -> list:
     """Reads the arguments and describes the graph."""
     given = launching.values(context, ARGUMENTS)
-    folder = resources.model_folder(given["model"]) if given["model"] else choose(resources.shipped_models()).folder
+    folder = choice.model_folder(given["model"])
     place = graph.Place.read(resources.station_file(given["station"]))
     simulation = graph.Simulation(given["task"], int(given["seed"]))
     return launching.actions(graph.deployment(place, folder, simulation))

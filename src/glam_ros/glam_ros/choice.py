@@ -7,6 +7,7 @@ from pathlib import Path
 
 from glam_core.errors import ConfigurationError, ModelFolderError, closest
 from glam_core.manifest import Manifest, read_manifest
+from glam_ros import resources
 
 HARDEST_FIRST = ("stack_two", "lift")
 GOOD_SUCCESS_RATE = 0.8
@@ -59,6 +60,11 @@ def choose(models: dict[str, Path], task: str = "") -> Choice:
         if good:
             return _best(good, hardest)
     return _best(suitable, HARDEST_FIRST[-1])
+
+
+def model_folder(model: str) -> Path:
+    """The folder of a model by name or path; of the default model where it is empty."""
+    return resources.model_folder(model) if model else choose(resources.shipped_models()).folder
 
 
 def _best(candidates: list[Choice], task: str) -> Choice:

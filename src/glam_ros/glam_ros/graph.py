@@ -43,9 +43,10 @@ class Process:
 
 @dataclass(frozen=True)
 class Graph:
-    """The processes of a deployment."""
+    """The processes of a deployment, and the ROS domain of its station."""
 
     processes: tuple[Process, ...]
+    domain: int = 0
 
     @property
     def lifecycle(self) -> tuple[str, ...]:
@@ -97,15 +98,16 @@ def deployment(place: Place, model_folder: Path, simulation: Simulation = OF_THE
     task = simulation.task or read_manifest(model_folder).task
     robot_side = robot(place, replace(simulation, task=task))
     station = place.station
-    return Graph((*robot_side.processes, policy(station, model_folder), decoder(station, model_folder), monitor()))
+    processes = (*robot_side.processes, policy(station, model_folder), decoder(station, model_folder), monitor())
+    return Graph(processes, station.domain)
 
 
 def robot(place: Place, simulation: Simulation) -> Graph:
     """The robot and its cameras alone: what demonstrations are recorded on."""
     cameras = tuple(camera(config) for config in place.station.cameras if not config.simulated)
     if place.simulated:
-        return Graph((simulated_cell(place, simulation), *cameras))
-    return Graph((*(driver(place, arm) for arm in place.station.arms), *cameras))
+        return Graph((simulated_cell(place, simulation), *cameras), place.station.domain)
+    return Graph((*(driver(place, arm) for arm in place.station.arms), *cameras), place.station.domain)
 
 
 def simulated_cell(place: Place, simulation: Simulation) -> Process:

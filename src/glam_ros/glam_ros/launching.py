@@ -26,7 +26,7 @@ def values(context: LaunchContext, names: dict[str, tuple[str, str]]) -> dict[st
 
 def actions(graph: Graph) -> list[SetEnvironmentVariable | Node]:
     """What starts the graph's processes; when one of them ends, all of them end."""
-    variables = [SetEnvironmentVariable(name, value) for name, value in graph_environment(None).items()]
+    variables = [SetEnvironmentVariable(name, value) for name, value in graph_environment(None, graph.domain).items()]
     return [*variables, *(node(process) for process in graph.processes)]
 
 

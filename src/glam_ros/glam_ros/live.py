@@ -51,14 +51,14 @@ class LiveGraph(AbstractContextManager):
             graph: What to start.
             sink: Takes every line of output.
             node_name: Name of the node that looks on.
-            domain: ROS domain of the graph; None for the shell's.
+            domain: ROS domain of the graph; None for the shell's, or else the station's.
         """
         self._graph, self._sink, self._node_name, self._domain = graph, sink, node_name, domain
         self._tails: dict[str, deque[str]] = {process.name: deque(maxlen=TAIL_LINES) for process in graph.processes}
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
-        environment = graph_environment(self._domain)
+        environment = graph_environment(self._domain, self._graph.domain)
         self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         self._supervisor = Supervisor(self._graph.processes, self._take_line, environment)
         try:

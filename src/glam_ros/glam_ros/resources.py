@@ -63,13 +63,14 @@ def shipped_models() -> dict[str, Path]:
     }
 
 
-def graph_environment(domain: int | None) -> dict[str, str]:
+def graph_environment(domain: int | None, station_domain: int = 0) -> dict[str, str]:
     """Variables that every process of a graph runs with; what the shell has set already stays.
 
     Args:
-        domain: ROS domain of the graph, None for the shell's.
+        domain: ROS domain of the graph, None for the shell's, or else the station's.
+        station_domain: The station's.
     """
-    variables = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    variables = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(station_domain)}
     profile = folder("config") / DDS_PROFILE
     if profile.is_file():
         variables["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)
@@ -78,8 +79,8 @@ def graph_environment(domain: int | None) -> dict[str, str]:
 
 
 def _bases() -> Iterator[Path]:
-    """Folders that hold the shipped ones: beside this package in a checkout, share/glam_ros in an installation."""
-    yield Path(__file__).resolve().parents[1]
-    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
-        if prefix:
-            yield Path(prefix, "share", "glam_ros")
+    """Folders that hold the shipped ones: the package's own in a checkout, share/glam_ros in an installation."""
+    prefixes = filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
+    for base in (Path(__file__).resolve().parents[1], *(Path(prefix, "share", "glam_ros") for prefix in prefixes)):
+        if (base / "package.xml").is_file():
+            yield base

@@ -6,12 +6,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import Annotated
 
 import tyro
 from std_srvs.srv import SetBool
 
-from glam_ros import graph, resources, topics
+from glam_ros import choice, graph, resources, topics
 from glam_ros.graph import Place, Simulation
 from glam_ros.live import GraphError, Interrupted, LiveGraph
 
@@ -24,8 +23,8 @@ RETRY_S = 0.1
 class UpOptions:
     """Starts the nodes of a station with a model, shows their output, and ends them all on Ctrl-C."""
 
-    model: Annotated[str, tyro.conf.Positional]
-    """Name of a shipped model, or path of a model folder."""
+    model: str = ""
+    """Name of a shipped model, or path of a model folder; by default the one of `glam demo`."""
     station: str = resources.DEFAULT_STATION
     """Name of a shipped station, or path of a station file."""
     task: str = ""
@@ -37,14 +36,14 @@ class UpOptions:
     enable: bool = False
     """Let the arms move as soon as everything is ready; otherwise a person enables the drivers."""
     domain: int | None = None
-    """ROS domain; the shell's where it is not given."""
+    """ROS domain; the shell's or the station's where it is not given."""
 
 
 def main() -> int:
     """Runs `glam up`; returns the exit status."""
     options = tyro.cli(UpOptions)
     place = Place.read(resources.station_file(options.station))
-    folder = resources.model_folder(options.model)
+    folder = choice.model_folder(options.model)
     description = graph.deployment(place, folder, Simulation(options.task, options.seed, options.embodiment))
     printer = LinePrinter(max(len(process.name) for process in description.processes))
     with LiveGraph(description, printer.show, "glam_up", options.domain) as live:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from bench_graph import Bench
@@ -18,9 +19,11 @@ from toy_model import LATENT_SIZE, LENGTH, write_toy_model
 
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
-from glam_ros import resources
+from glam_core.station import CameraConfig
+from glam_ros import convert, qos, resources
+from glam_ros.camera_node import CameraNode
 from glam_ros.decoder_node import DecoderNode
-from glam_ros.graph import Place, Process, decoder, policy
+from glam_ros.graph import Place, Process, camera, decoder, policy
 from glam_ros.meters import Level
 from glam_ros.policy_node import PolicyNode
 
@@ -261,3 +264,54 @@ def test_a_node_can_be_cleaned_up_and_configured_with_another_model(bench: Bench
     assert node.set_parameters([Parameter("model_folder", value=str(model.resolve()))])[0].successful
     assert node.trigger_configure() == SUCCESS
     assert node.trigger_activate() == SUCCESS
+
+
+# Camera
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30.0, (32, 24))
+    for _ in range(30):
+        writer.write(np.full((24, 32, 3), (0, 0, 200), np.uint8))
+    writer.release()
+    return path
+
+
+def camera_process(source: str) -> Process:
+    return camera(CameraConfig(name="wrist", source=source, width=16, height=16, topic="wrist/color", rate_hz=10.0))
+
+
+def test_the_camera_publishes_rgb_at_its_rate_with_capture_stamps(bench: Bench, clip: Path) -> None:
+    images: list[tuple[np.ndarray, float]] = []
+
+    def keep(message: Image) -> None:
+        images.append(convert.image_from_message(message, "wrist"))
+
+    bench.node.create_subscription(Image, "wrist/color", keep, qos.IMAGES)
+    node = bench.make(CameraNode, camera_process(str(clip)))
+    assert node.trigger_configure() == SUCCESS
+    assert node.trigger_activate() == SUCCESS
+    bench.await_(lambda: len(images) >= 6)
+    image, stamp = images[-1]
+    assert image.shape == (16, 16, 3)
+    assert image[8, 8, 0] > 150 > 60 > image[8, 8, 2]
+    assert 0.0 <= time.time() - stamp < 5.0
+    assert np.median(np.diff([stamp for _, stamp in images])) == pytest.approx(0.1, abs=0.05)
+    assert node.trigger_deactivate() == SUCCESS
+    assert node.trigger_cleanup() == SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("source", "message"), [("", "has no source"), ("/no/such/video.mp4", "no device or video file")]
+)
+def test_a_camera_that_can_not_exist_is_refused(
+    bench: Bench, capfd: pytest.CaptureFixture, source: str, message: str
+) -> None:
+    process = camera_process("0")
+    node = bench.make(CameraNode, replace(process, parameters={**process.parameters, "source": source}))
+    assert node.trigger_configure() == FAILURE
+    error = capfd.readouterr().err
+    assert "camera 'wrist'" in error
+    assert message in error
