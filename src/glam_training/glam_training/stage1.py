@@ -185,7 +185,9 @@ def load_glam(path: Path) -> TrainedGlam:
 
 def make_glam(perception: ImagePerception | ScenePerception, contract: Contract, config: GlamConfig) -> Glam:
     """An untrained GLAM of the right sizes."""
-    return Glam(perception.moment_size, contract.state_size, contract.action_size * config.step, config)
+    return Glam(
+        perception.moment_size, perception.moment_floor, contract.state_size, contract.action_size * config.step, config
+    )
 
 
 def train_segmenter(

@@ -18,7 +18,7 @@ MOMENTS, STATE, ACTION, BATCH = 12, 10, 5, 32
 
 def make_glam(config: GlamConfig) -> Glam:
     torch.manual_seed(0)
-    return Glam(MOMENTS, STATE, ACTION, config)
+    return Glam(MOMENTS, 1e-3, STATE, ACTION, config)
 
 
 def make_transitions(labelled: bool, seed: int = 0) -> Transitions:

@@ -87,16 +87,19 @@ class Glam(nn.Module):
 
     Args:
         moment_size: M, length of the moment vector.
+        moment_floor: Least standard deviation of a moment that counts; for changes of moments, a tenth of it.
         state_size: Length of s.
         action_size: Length of u.
         config: Sizes.
     """
 
-    def __init__(self, moment_size: int, state_size: int, action_size: int, config: GlamConfig) -> None:
+    def __init__(
+        self, moment_size: int, moment_floor: float, state_size: int, action_size: int, config: GlamConfig
+    ) -> None:
         super().__init__()
         d, width, depth = config.latent_size, config.width, config.depth
-        self.observation = Standardizer(moment_size)
-        self.change = Standardizer(moment_size, minimum_std=1e-5)
+        self.observation = Standardizer(moment_size, minimum_std=moment_floor)
+        self.change = Standardizer(moment_size, minimum_std=0.1 * moment_floor)
         self.state = Standardizer(state_size)
         self.action = Standardizer(action_size, minimum_std=1e-5)
         self.latent = Standardizer(d)  # fitted when the data are relabelled: what the policy predicts has unit variance

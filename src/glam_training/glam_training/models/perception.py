@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from glam_training.models.blocks import Standardizer
 
 MOMENTS_PER_SLOT = 8  # u, v, log mass, var u, var v, cov uv, and the fourth-order pair
+_DOUBT = 0.3  # class probabilities up to it count for nothing: faint ones far away would rule the higher moments
 _MASS_FLOOR = 2.0  # pixels of the mask grid; below it a slot drifts to the image centre instead of jumping
 
 
@@ -75,7 +76,7 @@ def mask_moments(logits: Tensor) -> Tensor:
         turned; this one turns by four times its angle.
     """
     _, _, height, width = logits.shape
-    p = logits.softmax(dim=1)[:, 1:]
+    p = (logits.softmax(dim=1)[:, 1:] - _DOUBT).clamp_min(0.0) / (1.0 - _DOUBT)
     u = torch.linspace(-1.0, 1.0, width, device=logits.device)
     v = torch.linspace(-1.0, 1.0, height, device=logits.device)
     over_u, over_v = p.sum(dim=2), p.sum(dim=3)  # (B, S, w), (B, S, h)
@@ -135,7 +136,14 @@ class ImagePerception(nn.Module):
         cameras: Number of cameras.
         slots: Slots per camera (objects and fingers).
         config: Sizes.
+
+    Attributes:
+        moment_floor: Moments that vary less than this are not amplified when they are standardised; what the wrist
+            camera sees of the
+            fingers hardly varies but for the shape of the hand behind them.
     """
+
+    moment_floor = 0.1
 
     def __init__(self, cameras: int, slots: int, config: PerceptionConfig) -> None:
         super().__init__()
@@ -175,6 +183,8 @@ class ImagePerception(nn.Module):
 
 class ScenePerception(nn.Module):
     """The fast lane: the privileged scene vector stands in for the moments; there is nothing to glimpse."""
+
+    moment_floor = 1e-3
 
     def __init__(self, size: int, config: PerceptionConfig) -> None:
         super().__init__()
