@@ -6,7 +6,9 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,3 +152,29 @@ def test_a_process_that_ignores_signals_is_killed(monkeypatch: pytest.MonkeyPatc
     with Supervisor([Process("stubborn", "none", "none")], lambda _name, _line: ready.set()) as running:
         assert ready.wait(PATIENCE_S)
     assert running.ended() == {"stubborn": -signal.SIGKILL}
+
+
+PARENT = """
+import sys
+from glam_ros import supervisor
+from glam_ros.graph import Process
+
+child = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+supervisor.command_line = lambda process: [sys.executable, "-c", child]
+with supervisor.Supervisor([Process("child", "none", "none")], lambda name, line: print(line, flush=True)):
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent has died")
+def test_no_process_outlives_a_parent_that_was_killed() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert alive(child)
+        parent.kill()
+    deadline = time.monotonic() + PATIENCE_S
+    while alive(child):
+        assert time.monotonic() < deadline
