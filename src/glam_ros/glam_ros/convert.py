@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point, Pose, PoseStamped, Vector3
 from nav_msgs.msg import Path
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA, Float32MultiArray, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -233,11 +233,6 @@ def vector_message(values: NDArray[np.float32]) -> Float32MultiArray:
 def vector_from_message(message: Float32MultiArray) -> NDArray[np.float32]:
     """A vector `(D,) float32`."""
     return np.array(message.data, np.float32)
-
-
-def joint_positions_from_message(message: JointState) -> dict[str, float]:
-    """Joint name to position, rad."""
-    return dict(zip(message.name, message.position, strict=False))
 
 
 def diagnostics_message(healths: list[Health], stamp: float) -> DiagnosticArray:

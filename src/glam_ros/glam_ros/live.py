@@ -7,8 +7,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -28,6 +28,21 @@ from glam_ros.supervisor import Sink, Supervisor
 SPIN_S = 0.05
 TAIL_LINES = 12
 ANSWER_S = 3.0
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables of the environment of this process for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class GraphError(GlamError):
@@ -62,11 +77,11 @@ class LiveGraph(AbstractContextManager):
         self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         self._supervisor = Supervisor(self._graph.processes, self._take_line, environment)
         try:
-            # The profile is read when the first participant of a process is made: it has to be set before.
-            os.environ.update(environment)
             self._context = Context()
-            rclpy.init(context=self._context, args=[], signal_handler_options=SignalHandlerOptions.NO)
-            self.node = Node(self._node_name, context=self._context)
+            # DDS reads the variables when the first participant of a process is made.
+            with variables(environment):
+                rclpy.init(context=self._context, args=[], signal_handler_options=SignalHandlerOptions.NO)
+                self.node = Node(self._node_name, context=self._context)
             self._executor = SingleThreadedExecutor(context=self._context)
             self._executor.add_node(self.node)
         except BaseException:

@@ -172,6 +172,21 @@ def test_the_predicted_path_chains_the_remaining_latents() -> None:
     np.testing.assert_allclose(path, 0.4 + np.cumsum([0.02, 0.03, 0.04]), atol=1e-6)
 
 
+def test_two_arms_are_moved_by_one_action() -> None:
+    spec = ActionSpec(arms=("left", "right"))
+    execution = LatentExecution(lambda latent, _state: latent, spec, latent_size=10, max_state_age_s=0.15, hold_s=0.2)
+    execution.add_chunk(chunk(0.0, size=10), 0.0)
+    execution.add_tool(tool(0.0, x=0.3, arm="left"))
+    with pytest.raises(StaleObservationError, match="no tool state of arm 'right'"):
+        execution.tick(0.0)
+    execution.add_tool(tool(0.0, x=0.5, arm="right"))
+    commands = execution.tick(0.0).commands
+    assert {arm: command.T_base_tool[0, 3] for arm, command in commands.items()} == {
+        "left": pytest.approx(0.31),
+        "right": pytest.approx(0.5),
+    }
+
+
 def test_a_tool_of_an_unknown_arm_is_refused() -> None:
     with pytest.raises(SpecError, match="arm 'left', but the model moves arm"):
         make().add_tool(tool(0.0, arm="left"))

@@ -95,6 +95,7 @@ def test_ctrl_c_ends_every_process_and_frees_the_shared_memory(place: Place, tmp
     assert not any(alive(pid) for pid in pids)
     assert not [file for file in mapped if os.path.exists(file) and "port" not in file]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert os.environ.get("ROS_DOMAIN_ID") != str(domain)
 
 
 def test_a_refused_model_ends_the_graph_with_its_message(place: Place, tmp_path: Path, domain: int) -> None:
