@@ -10,7 +10,7 @@ from sensor_msgs.msg import Image
 from glam_core.spec import ImageSpec
 from glam_ros import convert, params, process, qos, topics
 from glam_ros.camera import NewestFrame, require_source
-from glam_ros.meters import Health, Level, RateMeter
+from glam_ros.meters import Health, LatencyMeter, Level, RateMeter
 from glam_ros.params import parameter
 from glam_ros.reporting import Reporter, clock_s
 
@@ -39,7 +39,7 @@ class CameraNode(LifecycleNode):
         super().__init__("camera_node")
         params.declare(self, CameraParameters, locked=lambda: process.label(self) != "unconfigured")
         self._newest: NewestFrame | None = None
-        self._rate = RateMeter()
+        self._rate, self._latency = RateMeter(), LatencyMeter()
         self._active = False
         self._last_stamp = 0.0
         self._reporter = Reporter(self, self._health)
@@ -89,13 +89,19 @@ class CameraNode(LifecycleNode):
             return
         self._last_stamp = frame.stamp
         self._images.publish(convert.image_message(frame.image, frame.stamp, f"camera_{self._settings.camera}"))
-        self._rate.tick(clock_s(self))
+        now = clock_s(self)
+        self._rate.tick(now)
+        self._latency.add(now - frame.stamp)
 
     def _health(self, now: float) -> Health:
         name = self.get_name()
         if self._newest is None:
             return Health(name, Level.WARN, "not configured")
-        values = {"rate_hz": f"{self._rate.rate_hz(now):.1f}", "age_s": f"{self._rate.age_s(now):.3f}"}
+        values = {
+            "rate_hz": f"{self._rate.rate_hz(now):.1f}",
+            "age_s": f"{self._rate.age_s(now):.3f}",
+            "capture_to_topic_ms": self._latency.summary_ms(),
+        }
         if fault := self._newest.fault:
             return Health(name, Level.ERROR, fault, values)
         return Health(name, Level.OK, f"camera '{self._settings.camera}' publishes", values)

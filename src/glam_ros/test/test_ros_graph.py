@@ -144,6 +144,14 @@ def test_unknown_stations_and_models_list_the_shipped_ones() -> None:
         resources.model_folder("nothing")
 
 
+def test_rviz_shows_topics_that_the_graph_publishes(simulated: Place) -> None:
+    view = yaml.safe_load((resources.folder("config") / "rviz" / "glam.rviz").read_text(encoding="utf-8"))
+    shown = {each["Topic"]["Value"] for each in view["Visualization Manager"]["Displays"] if "Topic" in each}
+    published = {f"/{camera.topic}" for camera in simulated.station.cameras}
+    assert shown == published | {"/scene_markers", f"/{topics.PREDICTED_PATH}", f"/{topics.TOOL_PATH}"}
+    assert view["Visualization Manager"]["Global Options"]["Fixed Frame"] == topics.base_frame("")
+
+
 # Launch files: run with the real launch where it is installed, with stand-ins that keep what they are given elsewhere.
 
 
