@@ -92,7 +92,7 @@ def mask_moments(logits: Tensor) -> Tensor:
     xx, yy, xy = x.square(), y.square(), x * y
     # Without the share, the ratio of a slot that is hardly there would be noise.
     share = (mass * weight).square()
-    scale = share * weight / (((p * (xx + yy)).sum((2, 3)) * weight).square() + 1e-8)
+    scale = share * weight / ((p * (xx + yy)).sum((2, 3)) * weight).clamp_min(1e-4).square()
     real = (p * ((xx - yy).square() - 4 * xy.square())).sum((2, 3)) * scale
     imaginary = (p * (4 * xy * (xx - yy))).sum((2, 3)) * scale
     second = [10 * var_u, 10 * var_v, 10 * cov]
