@@ -17,9 +17,10 @@ from glam_core.observation import Observation
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What became of one observation: a chunk `(H, d) float32`, or the reason why there is none."""
+    """What became of one observation that arrived at `received_at`: a chunk `(H, d) float32`, or the reason for none."""
 
     observation: Observation
+    received_at: float
     chunk: NDArray[np.float32] | None
     inference_s: float
     error: str = ""
@@ -36,7 +37,7 @@ class InferenceWorker:
             wake: Called in the worker thread after each prediction, to bring the owner to `results`.
         """
         self._predict, self._wake = predict, wake
-        self._inbox: queue.SimpleQueue[Observation | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[Observation, float] | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Prediction] = queue.SimpleQueue()
         self._busy = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
@@ -47,12 +48,12 @@ class InferenceWorker:
         """True from `submit` until the prediction can be collected."""
         return self._busy.is_set()
 
-    def submit(self, observation: Observation) -> bool:
+    def submit(self, observation: Observation, received_at: float) -> bool:
         """Hands over an observation; False, and nothing happens, while the last one is being worked on."""
         if self.busy:
             return False
         self._busy.set()
-        self._inbox.put(observation)
+        self._inbox.put((observation, received_at))
         return True
 
     def results(self) -> list[Prediction]:
@@ -68,12 +69,12 @@ class InferenceWorker:
         self._thread.join()
 
     def _run(self) -> None:
-        while (observation := self._inbox.get()) is not None:
-            self._outbox.put(self._one(observation))
+        while (item := self._inbox.get()) is not None:
+            self._outbox.put(self._one(*item))
             self._busy.clear()
             self._wake()
 
-    def _one(self, observation: Observation) -> Prediction:
+    def _one(self, observation: Observation, received_at: float) -> Prediction:
         start = time.perf_counter()
         try:
             chunk, error = self._predict(observation), ""
@@ -81,4 +82,4 @@ class InferenceWorker:
             chunk, error = None, str(problem)
         except Exception as problem:  # the network's runtime has error types of its own; none may end the thread
             chunk, error = None, f"{type(problem).__name__}: {problem}"
-        return Prediction(observation, chunk, time.perf_counter() - start, error)
+        return Prediction(observation, received_at, chunk, time.perf_counter() - start, error)

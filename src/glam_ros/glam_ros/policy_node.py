@@ -16,7 +16,7 @@ from std_msgs.msg import Float32MultiArray
 from glam_core.errors import GlamError
 from glam_core.runtime import load_model
 from glam_core.spec import ImageSpec
-from glam_core.tool import ToolState, state_vector
+from glam_core.tool import state_vector
 from glam_msgs.msg import EpisodeStatus, LatentChunk
 from glam_msgs.msg import ToolState as ToolStateMessage
 from glam_ros import convert, params, process, qos, topics
@@ -25,7 +25,7 @@ from glam_ros.inference import InferenceWorker, Prediction
 from glam_ros.meters import Health, LatencyMeter, Level, RateMeter
 from glam_ros.params import parameter
 from glam_ros.planning import Planner, require_streams
-from glam_ros.records import PlannedChunk
+from glam_ros.records import MeasuredTool, PlannedChunk
 from glam_ros.reporting import Reporter, clock_s
 
 STATE = "state"
@@ -73,8 +73,7 @@ class PolicyNode(LifecycleNode):
         self._name = Path(settings.model_folder).name
         replan_period_s = manifest.execute_length * manifest.action_spec.step_s
         self._planner = Planner(manifest.obs_spec, replan_period_s, settings.max_age_s, settings.max_skew_s)
-        self._received_at = 0.0
-        self._tools: dict[str, ToolState] = {}
+        self._measured: dict[str, MeasuredTool] = {}
         self._episode: int | None = None
         self._sequence = 0
         self._active = False
@@ -141,10 +140,11 @@ class PolicyNode(LifecycleNode):
     def _on_tool(self, message: ToolStateMessage) -> None:
         def take() -> None:
             measured = convert.tool_state_from_message(message)
-            self._tools[measured.arm] = measured.tool
-            if all(arm in self._tools for arm in self._settings.arms):
-                vector = state_vector(self._tools, self._settings.arms)
-                self._planner.add_vector(STATE, vector, measured.stamp)
+            self._measured[measured.arm] = measured
+            if all(arm in self._measured for arm in self._settings.arms):
+                tools = {arm: each.tool for arm, each in self._measured.items()}
+                newest = max(each.stamp for each in self._measured.values())
+                self._planner.add_vector(STATE, state_vector(tools, self._settings.arms), newest)
 
         self._take(STATE, take)
 
@@ -153,7 +153,7 @@ class PolicyNode(LifecycleNode):
         progress = convert.episode_from_message(message)
         if self._episode is not None and progress.episode != self._episode:
             self._planner.forget(before=progress.began_at)
-            self._tools.clear()
+            self._measured.clear()
         self._episode = progress.episode
 
     def _take(self, stream: str, take: Callable[[], None]) -> None:
@@ -170,9 +170,8 @@ class PolicyNode(LifecycleNode):
         if self._worker.busy:
             return
         observation = self._planner.due(now)
-        if observation is not None and self._worker.submit(observation):
+        if observation is not None and self._worker.submit(observation, received_at=now):
             self._planner.planned(observation)
-            self._received_at = now
 
     def _publish_finished(self) -> None:
         """In the executor's thread: publishes what the worker has finished."""
@@ -191,7 +190,7 @@ class PolicyNode(LifecycleNode):
             sequence=self._sequence,
             latents=latents,
             observed_at=observed_at,
-            received_at=self._received_at,
+            received_at=prediction.received_at,
             step_s=self._manifest.action_spec.step_s,
             inference_s=prediction.inference_s,
         )
@@ -200,7 +199,7 @@ class PolicyNode(LifecycleNode):
         self._sequence += 1
         self._rate.tick(clock_s(self))
         self._inference.add(prediction.inference_s)
-        self._transport.add(self._received_at - observed_at)
+        self._transport.add(prediction.received_at - observed_at)
 
     def _refuse(self, source: str, fault: str) -> None:
         """Reports what is wrong with an input or the network, until the next good one; logs it when it is new."""

@@ -21,10 +21,10 @@ def woken() -> threading.Event:
 
 def test_a_prediction_comes_back_with_its_observation_and_time(woken: threading.Event) -> None:
     worker = InferenceWorker(lambda observation: np.full((2, 3), observation.stamp, np.float32), woken.set)
-    assert worker.submit(Observation(4.0))
+    assert worker.submit(Observation(4.0), 4.01)
     assert woken.wait(PATIENCE_S)
     (prediction,) = worker.results()
-    assert prediction.observation.stamp == 4.0
+    assert (prediction.observation.stamp, prediction.received_at) == (4.0, 4.01)
     np.testing.assert_array_equal(prediction.chunk, np.full((2, 3), 4.0))
     assert prediction.inference_s > 0.0
     assert worker.results() == []
@@ -39,9 +39,9 @@ def test_a_second_observation_waits_for_nobody(woken: threading.Event) -> None:
         return np.zeros((1, 1), np.float32)
 
     worker = InferenceWorker(predict, woken.set)
-    assert worker.submit(Observation(0.0))
+    assert worker.submit(Observation(0.0), 0.0)
     assert worker.busy
-    assert not worker.submit(Observation(1.0))
+    assert not worker.submit(Observation(1.0), 1.0)
     gate.set()
     assert woken.wait(PATIENCE_S)
     assert not worker.busy
@@ -59,7 +59,7 @@ def test_an_error_ends_no_thread(problem: Exception, woken: threading.Event) -> 
     worker = InferenceWorker(predict, woken.set)
     for stamp in (0.0, 1.0):
         woken.clear()
-        assert worker.submit(Observation(stamp))
+        assert worker.submit(Observation(stamp), stamp)
         assert woken.wait(PATIENCE_S)
     failed, fine = worker.results()
     assert failed.chunk is None

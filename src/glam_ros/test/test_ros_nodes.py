@@ -19,6 +19,7 @@ from toy_model import LATENT_SIZE, LENGTH, write_toy_model
 
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
+from glam_core.spec import robot_state_spec
 from glam_core.station import CameraConfig
 from glam_ros import convert, qos, resources
 from glam_ros.camera_node import CameraNode
@@ -315,3 +316,10 @@ def test_a_camera_that_can_not_exist_is_refused(
     error = capfd.readouterr().err
     assert "camera 'wrist'" in error
     assert message in error
+
+
+def test_the_policy_plans_on_the_robot_state(bench: Bench, tmp_path: Path) -> None:
+    write_toy_model(tmp_path / "state", cameras=(), vectors=(robot_state_spec(),))
+    running(bench, "policy_node", tmp_path / "state")
+    bench.await_(lambda: bench.chunks, bench.measure)
+    assert bench.chunks[0].latents.shape == (LENGTH, LATENT_SIZE)
