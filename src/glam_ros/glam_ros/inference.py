@@ -17,7 +17,7 @@ from glam_core.observation import Observation
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What became of one observation that arrived at `received_at`: a chunk `(H, d) float32`, or the reason for none."""
+    """What became of an observation that arrived at `received_at`: a chunk `(H, d) float32`, or the reason for none."""
 
     observation: Observation
     received_at: float
