@@ -58,9 +58,12 @@ loop: setup  ## the whole pipeline in miniature: demonstrations, stage 1, relabe
 	@$(ENVIRONMENT) && glam bench loop
 
 .PHONY: lint
-lint: setup  ## ruff and pyright
+lint: setup  ## ruff: rules and format
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+
+.PHONY: types
+types: setup  ## pyright
 	@.venv/bin/pyright
 
 .PHONY: format
