@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path as FolderPath
@@ -36,7 +37,7 @@ class DecoderParameters:
     model_folder: str = parameter("", "folder of an exported model, the same as the policy node's")
     arms: tuple[str, ...] = parameter(("arm",), "names of the station's arms")
     namespaces: tuple[str, ...] = parameter(("",), "namespace of every arm's topics, in the order of the arms")
-    rate_hz: float = parameter(40.0, "control rate: commands per second and arm, Hz", 1.0, 1000.0)
+    rate_hz: float = parameter(40.0, "control rate: commands per second and arm; the driver's, Hz", 1.0, 1000.0)
     max_state_age_s: float = parameter(
         0.15, "an older tool state ends the commands, and the driver holds, s", 0.01, 5.0
     )
@@ -65,7 +66,12 @@ class DecoderNode(LifecycleNode):
         require_arms(manifest.action_spec, settings.arms)
         self._step_s = manifest.action_spec.step_s
         self._execution = LatentExecution(
-            model.decode, manifest.action_spec, manifest.latent_size, settings.max_state_age_s, settings.hold_s
+            decode=model.decode,
+            action_spec=manifest.action_spec,
+            latent_size=manifest.latent_size,
+            period_s=1.0 / settings.rate_hz,
+            max_state_age_s=settings.max_state_age_s,
+            hold_s=settings.hold_s,
         )
         self._episode: int | None = None
         self._sequence = 0
@@ -73,7 +79,9 @@ class DecoderNode(LifecycleNode):
         self._faults: dict[str, str] = {}
         self._rate, self._decoding, self._age = RateMeter(), LatencyMeter(), LatencyMeter()
         self._connect()
-        self._timer = self.create_timer(1.0 / settings.rate_hz, self._on_tick)
+        self._period_s, self._ticked_at = 1.0 / settings.rate_hz, -math.inf
+        self._awaited = set(settings.arms)
+        self._timer = self.create_timer(self._period_s, self._on_tick)
         self.get_logger().info(f"model '{FolderPath(settings.model_folder).name}' passed its self-test")
         return super().on_configure(state)
 
@@ -130,6 +138,16 @@ class DecoderNode(LifecycleNode):
                 self._faults.pop(TOOL, None)
             except GlamError as error:
                 self._refuse(TOOL, f"tool state refused: {error}")
+                return
+            self._awaited.discard(message.arm)
+            if not self._awaited:
+                self._answer()
+
+    def _answer(self) -> None:
+        """Every tool was measured anew: commands at once; the timer only fills in when states fail to come."""
+        if clock_s(self) - self._ticked_at >= 0.5 * self._period_s:
+            self._timer.reset()
+            self._on_tick()
 
     def _on_episode(self, message: EpisodeStatus) -> None:
         """A new episode: no plan of the old one may act in it."""
@@ -141,7 +159,8 @@ class DecoderNode(LifecycleNode):
     def _on_tick(self) -> None:
         if not self._active or self._execution is None:
             return
-        now = clock_s(self)
+        now = self._ticked_at = clock_s(self)
+        self._awaited = set(self._settings.arms)
         try:
             tick = self._execution.tick(now)
             self._faults.pop(TICK, None)

@@ -39,13 +39,17 @@ class Tick:
 
 
 class LatentExecution:
-    """Executes chunks at the control rate. Each latent is decoded once, with the tools as they are when it is due."""
+    """Executes chunks at the control rate. Each latent is decoded once, with the tools as they are when it is due.
+
+    A step begins at the control tick that is nearest to its boundary: on average neither early nor late.
+    """
 
     def __init__(
         self,
         decode: Decode,
         action_spec: ActionSpec,
         latent_size: int,
+        period_s: float,
         max_state_age_s: float,
         hold_s: float,
     ) -> None:
@@ -55,10 +59,11 @@ class LatentExecution:
             decode: Latent and robot state to action.
             action_spec: What the action means.
             latent_size: Numbers per latent; chunks of another size are refused.
+            period_s: Time between two control ticks, s.
             max_state_age_s: An older tool state stops the commands, s.
             hold_s: For how long the tools are held after the last latent, s; then silence, and the driver stops.
         """
-        self._decode, self._spec = decode, action_spec
+        self._decode, self._spec, self._early_s = decode, action_spec, 0.5 * period_s
         self._max_state_age_s, self._hold_s = max_state_age_s, hold_s
         self._scheduler = ChunkScheduler(action_spec.step_s, latent_size)
         self._measured: dict[str, MeasuredTool] = {}
@@ -95,7 +100,7 @@ class LatentExecution:
         Raises:
             StaleObservationError: A tool state is missing or too old; nothing may be commanded.
         """
-        due = self._scheduler.due(now)
+        due = self._scheduler.due(now + self._early_s)
         if due is None:
             return None
         tools = self._tools(now)
@@ -114,7 +119,7 @@ class LatentExecution:
         """The commands to come, were every one reached exactly: the rest of the plan, decoded open-loop."""
         tools = {arm: measured.tool for arm, measured in self._measured.items()}
         paths: dict[str, list[ToolCommand]] = {arm: [] for arm in self._spec.arms}
-        for latent in self._scheduler.upcoming(now):
+        for latent in self._scheduler.upcoming(now + self._early_s):
             commands = self._decoded(latent, tools)
             tools = {arm: ToolState(command.T_base_tool, command.gripper) for arm, command in commands.items()}
             for arm, command in commands.items():

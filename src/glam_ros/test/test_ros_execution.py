@@ -27,7 +27,9 @@ class Decoder:
 
 
 def make(decode: Decoder | None = None, hold_s: float = 0.2) -> LatentExecution:
-    return LatentExecution(decode or Decoder(), ActionSpec(), latent_size=5, max_state_age_s=0.15, hold_s=hold_s)
+    return LatentExecution(
+        decode or Decoder(), ActionSpec(), latent_size=5, period_s=TICK_S, max_state_age_s=0.15, hold_s=hold_s
+    )
 
 
 def tool(stamp: float, x: float = 0.4, arm: str = "arm") -> MeasuredTool:
@@ -60,6 +62,16 @@ def test_a_latent_is_decoded_once_and_its_target_is_repeated() -> None:
     assert second.decode_s == 0.0
     np.testing.assert_allclose(second.commands["arm"].T_base_tool, first.commands["arm"].T_base_tool)
     assert first.commands["arm"].T_base_tool[0, 3] == pytest.approx(0.41)
+
+
+@pytest.mark.parametrize(("now", "new"), [(STEP_S - 0.6 * TICK_S, False), (STEP_S - 0.4 * TICK_S, True)])
+def test_a_step_begins_at_the_tick_nearest_to_its_boundary(now: float, new: bool) -> None:
+    execution = make()
+    execution.add_tool(tool(0.0))
+    execution.add_chunk(chunk(0.0), 0.0)
+    execution.tick(0.0)
+    execution.add_tool(tool(now))
+    assert execution.tick(now).new_step is new
 
 
 def test_the_next_latent_is_decoded_with_the_tool_as_it_is_then() -> None:
@@ -174,7 +186,9 @@ def test_the_predicted_path_chains_the_remaining_latents() -> None:
 
 def test_two_arms_are_moved_by_one_action() -> None:
     spec = ActionSpec(arms=("left", "right"))
-    execution = LatentExecution(lambda latent, _state: latent, spec, latent_size=10, max_state_age_s=0.15, hold_s=0.2)
+    execution = LatentExecution(
+        lambda latent, _state: latent, spec, latent_size=10, period_s=TICK_S, max_state_age_s=0.15, hold_s=0.2
+    )
     execution.add_chunk(chunk(0.0, size=10), 0.0)
     execution.add_tool(tool(0.0, x=0.3, arm="left"))
     with pytest.raises(StaleObservationError, match="no tool state of arm 'right'"):
