@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 import tyro
@@ -181,6 +182,7 @@ def export_graph(module: nn.Module, inputs: dict[str, Tensor], output: str, path
             external_data=False,
             verbose=False,
         )
+    _strip_traces(path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for rows in (slice(None), slice(0, 1)):
         feed = {name: values[rows].numpy() for name, values in inputs.items()}
@@ -191,6 +193,23 @@ def export_graph(module: nn.Module, inputs: dict[str, Tensor], output: str, path
                 "look for an operator that the exporter translates differently"
             )
     return expected
+
+
+def _strip_traces(path: Path) -> None:
+    """Remove the stack traces that the exporter leaves at every node: they name folders of the machine that
+    exported."""
+    model = onnx.load(path)
+    for item in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+    ):
+        item.ClearField("metadata_props")
+        item.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 @contextmanager

@@ -3,7 +3,7 @@ and budget."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from glam_core.errors import ConfigurationError
 from glam_training.data.sampler import PolicyWindows, policy_windows
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
-from glam_training.models.blocks import Standardizer
+from glam_training.models.blocks import ActionScale
 from glam_training.models.mip import Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
@@ -31,13 +31,13 @@ class PolicyTrainConfig:
     out: Path
     """Run folder; an unfinished run in it is resumed."""
     mip: MipConfig = MipConfig()
-    optim: OptimConfig = OptimConfig(steps=10000, learning_rate=5e-4, weight_decay=1e-4)
+    optim: OptimConfig = OptimConfig(steps=6000, learning_rate=5e-4, weight_decay=1e-4)
     moment_noise: float = 0.02
     """Noise on the slots' moments while training, in standard deviations."""
     target_share: float = 0.5
     """Share of each batch that comes from the target robot, where there are other sources."""
     seed: int = 0
-    device: DeviceConfig = field(default_factory=DeviceConfig)
+    device: DeviceConfig = DeviceConfig(precision="bf16-mixed")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def train_mip(config: PolicyTrainConfig) -> Path:
     assert target[0].action is not None
     with Run.create_or_open(config.out, {"kind": "direct", **plain(config)}, trained.record["fingerprints"]) as run:
         if not (run.path / MODEL_FILE).exists():
-            scale = Standardizer(target[0].action.shape[1], minimum_std=1e-5)
+            scale = ActionScale(target[0].action.shape[1])
             scale.fit(target[0].action)
             policy = _train_head(config, trained, target, [scale(target[0].action)], scale, run)
             _finish(run, trained.contract, {"policy": policy.state_dict()})
@@ -90,7 +90,7 @@ def load_policy(path: Path) -> TrainedPolicy:
     trained = load_glam(Path(run.config["glam"]))
     latent = run.config["kind"] == "latent"
     size = trained.config.latent_size if latent else contract.action_size
-    policy = _make_policy(trained, mip_config, size, None if latent else Standardizer(size))
+    policy = _make_policy(trained, mip_config, size, None if latent else ActionScale(size))
     decoder = ActionDecoderModule(trained.glam) if latent else None
     state = torch.load(path / MODEL_FILE, map_location="cpu", weights_only=True)
     policy.load_state_dict(state["policy"])
@@ -122,7 +122,7 @@ def _train_head(
     trained: TrainedGlam,
     slots: list[Slots],
     labels: list[Tensor],
-    output: Standardizer | None,
+    output: ActionScale | None,
     run: Run,
 ) -> PolicyModule:
     """Train feature net and head on `labels`, per source (N, A) standardised targets by frame."""
@@ -162,7 +162,7 @@ def _train_head(
     return policy.eval()
 
 
-def _make_policy(trained: TrainedGlam, mip: MipConfig, size: int, output: Standardizer | None) -> PolicyModule:
+def _make_policy(trained: TrainedGlam, mip: MipConfig, size: int, output: ActionScale | None) -> PolicyModule:
     perception = trained.perception
     features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
     features.standardize.load_state_dict(trained.glam.observation.state_dict())

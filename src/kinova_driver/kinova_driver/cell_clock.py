@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 MAX_LAG_S = 0.1
 """A cell that falls further behind the wall clock gives up on the lost time, and counts an overrun."""
-ANSWER_S = 0.006
+ANSWER_S = 0.010
 """Between a measurement and the motion that follows it: time for a driver to answer within the same tick."""
 
 _WINDOW = 400

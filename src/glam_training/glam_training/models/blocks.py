@@ -65,3 +65,28 @@ class Standardizer(nn.Module):
     def inverse(self, x: Tensor) -> Tensor:
         """Standardised to raw, over the last axis."""
         return x * self.std + self.mean
+
+
+class ActionScale(Standardizer):
+    """Standardises actions, and undoes it; components that only ever are 0 or 1 in the demonstrations come out as 0 or
+    1.
+
+    A gripper that is asked to close a little in mid-air is a situation that no demonstration shows; from there it
+    drifts shut.
+    """
+
+    binary: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, minimum_std=1e-5)
+        self.register_buffer("binary", torch.zeros(size, dtype=torch.bool))
+
+    def fit(self, values: Tensor) -> None:
+        """Take mean, standard deviation and the binary components from `values` (N, size)."""
+        super().fit(values)
+        self.binary.copy_(((values == 0.0) | (values == 1.0)).all(0) & (values.std(0) > 0))
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Standardised to raw, over the last axis."""
+        raw = super().inverse(x)
+        return torch.where(self.binary, (raw > 0.5).to(raw.dtype), raw)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from glam_training.models.blocks import MLP, Standardizer
+from glam_training.models.blocks import MLP, ActionScale, Standardizer
 
 CHANGE_LIMIT = 5.0  # standard deviations; a slot that appears or vanishes is an outlier, not a motion
 
@@ -101,7 +101,7 @@ class Glam(nn.Module):
         self.observation = Standardizer(moment_size, minimum_std=moment_floor)
         self.change = Standardizer(moment_size, minimum_std=0.1 * moment_floor)
         self.state = Standardizer(state_size)
-        self.action = Standardizer(action_size, minimum_std=1e-5)
+        self.action = ActionScale(action_size)
         self.latent = Standardizer(d)  # fitted when the data are relabelled: what the policy predicts has unit variance
         self.idm = MLP(2 * moment_size, 2 * d, width, depth)
         self.action_encoder = MLP(state_size + action_size, 2 * d, width, depth)

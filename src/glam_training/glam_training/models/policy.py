@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from glam_training.models.blocks import Standardizer
+from glam_training.models.blocks import ActionScale
 from glam_training.models.glam import Glam
 from glam_training.models.mip import Mip
 from glam_training.models.perception import FeatureNet, ImagePerception, ScenePerception
@@ -23,7 +23,7 @@ class PolicyModule(nn.Module):
     """
 
     def __init__(
-        self, perception: ImagePerception | ScenePerception, features: FeatureNet, mip: Mip, output: Standardizer | None
+        self, perception: ImagePerception | ScenePerception, features: FeatureNet, mip: Mip, output: ActionScale | None
     ) -> None:
         super().__init__()
         self.perception = perception
