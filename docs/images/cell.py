@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+
 from glam_sim.cell import Cell
 from glam_sim.rollout import ExpertController, Recording, rollout
 from glam_training.models.perception import to_network_range
@@ -27,9 +28,7 @@ def main(run: Path, out: Path) -> None:
     names = [key.split("/")[1] for key in trained.contract.keys]
     with Cell("stack_two", "gen3") as cell:
         controller = ExpertController("stack_two", "gen3")
-        episode = rollout(
-            cell, controller, seed=11, max_steps=STEP, record=Recording(cameras=(*names, "overview"))
-        )
+        episode = rollout(cell, controller, seed=11, max_steps=STEP, record=Recording(cameras=(*names, "overview")))
     columns = []
     for name, segmenter in zip(names, trained.perception.segmenters, strict=True):
         image = episode.images[name][-1]

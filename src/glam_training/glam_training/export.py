@@ -48,8 +48,6 @@ OPSET = 18
 GOLDEN_BATCH = 4
 TOLERANCE = 1e-4
 """Largest difference between torch and ONNX Runtime."""
-GRIPPER_GAIN = 2.0
-"""Slope with which gripper targets are spread about the middle, see `SaturatedGripper`."""
 
 _METHODS = {"latent": "glam", "direct": "mip"}
 
@@ -62,45 +60,6 @@ class ExportConfig:
     """Run folder of stage 2 or of the baseline."""
     out: Path
     """Model folder to write, such as models/lift; must be new or an earlier export."""
-
-
-class SaturatedGripper(nn.Module):
-    """Actions whose gripper target is fully open or fully closed unless the policy is truly undecided.
-
-    Demonstrated gripper targets are 0 or 1, so values in between are regression errors. Followed as they are, they feed
-    back: a gripper that stands a little off open looks as if it were closing, and the policy goes on to close it in the
-    air. Spread by `GRIPPER_GAIN` about 0.5 and clipped to [0, 1], small errors vanish.
-
-    Args:
-        module: whose output (..., A) is a raw action.
-        action_spec: which components are grippers.
-    """
-
-    gain: Tensor
-    offset: Tensor
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, module: nn.Module, action_spec: ActionSpec) -> None:
-        super().__init__()
-        self.module = module
-        gripper = torch.tensor([name == "gripper" for name in action_spec.components] * len(action_spec.arms))
-        self.register_buffer("gain", torch.where(gripper, GRIPPER_GAIN, 1.0))
-        self.register_buffer("offset", torch.where(gripper, 0.5 * (1.0 - GRIPPER_GAIN), 0.0))
-        self.register_buffer("low", torch.where(gripper, 0.0, -torch.inf))
-        self.register_buffer("high", torch.where(gripper, 1.0, torch.inf))
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """The module's actions with saturated grippers."""
-        return (self.module(*inputs) * self.gain + self.offset).clamp(self.low, self.high)
-
-
-def deployed(trained: TrainedPolicy) -> tuple[nn.Module, nn.Module | None]:
-    """The modules that become graphs: the policy, and the action decoder unless the policy is direct."""
-    action_spec = ActionSpec.model_validate(trained.contract.action_spec)
-    if trained.decoder is None:
-        return SaturatedGripper(trained.policy, action_spec), None
-    return trained.policy, SaturatedGripper(trained.decoder, action_spec)
 
 
 def export(config: ExportConfig) -> Manifest:
@@ -121,7 +80,7 @@ def export(config: ExportConfig) -> Manifest:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     golden = {name: values.numpy() for name, values in inputs.items()}
-    policy, decoder = deployed(trained)
+    policy, decoder = trained.policy, trained.decoder
     policy_file = LATENT_POLICY_FILE if decoder is not None else DIRECT_POLICY_FILE
     golden["chunk"] = export_graph(policy, inputs, "chunk", partial / policy_file)
     if decoder is not None:
