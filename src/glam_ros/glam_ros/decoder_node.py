@@ -26,6 +26,9 @@ from glam_ros.reporting import Reporter, clock_s
 CHUNK, TOOL, TICK = "chunk", "tool state", "tick"
 """What can be at fault."""
 
+PATIENCE_PERIODS = 1.5
+"""How long a tick waits for fresh tool states: a timer of one period would run ahead of every second one."""
+
 TRAIL_STEPS = 300
 """Length of the tool's path that viewers are shown."""
 
@@ -81,7 +84,7 @@ class DecoderNode(LifecycleNode):
         self._connect()
         self._period_s, self._ticked_at = 1.0 / settings.rate_hz, -math.inf
         self._awaited = set(settings.arms)
-        self._timer = self.create_timer(self._period_s, self._on_tick)
+        self._timer = self.create_timer(PATIENCE_PERIODS * self._period_s, self._on_tick)
         self.get_logger().info(f"model '{FolderPath(settings.model_folder).name}' passed its self-test")
         return super().on_configure(state)
 

@@ -95,6 +95,7 @@ class Watcher:
         """The drivers that have stopped their arm, and why."""
         self._episode: EpisodeRecord | None = None
         self._inference: dict[float, float] = {}
+        self._decoded: set[tuple[str, int]] = set()
         subscribe = node.create_subscription
         subscribe(EpisodeStatus, topics.EPISODE_STATUS, self._on_progress, qos.STATUS)
         subscribe(LatentChunk, topics.LATENT_CHUNK, self._on_chunk, qos.COMMANDS)
@@ -114,6 +115,7 @@ class Watcher:
         """What comes from now on belongs to this episode."""
         self._episode = episode
         self._inference.clear()
+        self._decoded.clear()
 
     def end(self) -> None:
         """What comes from now on belongs to no episode."""
@@ -138,6 +140,7 @@ class Watcher:
             return
         self._episode.stamps[COMMANDS].append(convert.seconds(message.header.stamp))
         if message.decode_s > 0.0:
+            self._decoded.add((message.arm, message.sequence))
             self._episode.latencies[DECODE].append(message.decode_s)
             inference_s = self._inference.get(convert.seconds(message.observed_at))
             if inference_s is not None:
@@ -148,7 +151,9 @@ class Watcher:
             return
         sent = convert.sent_command_from_message(message)
         self._episode.clamps.update(sent.clamps)
-        if not sent.hold:
+        # A goal that is sent again goes out with the driver's next tick: only new ones tell how long the way is.
+        if (sent.arm, sent.sequence) in self._decoded and not sent.hold:
+            self._decoded.discard((sent.arm, sent.sequence))
             self._episode.latencies[TO_DRIVER].append(sent.sent_at - sent.issued_at)
             self._episode.latencies[CAMERA_TO_ARM].append(sent.sent_at - sent.observed_at)
 

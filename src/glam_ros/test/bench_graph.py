@@ -81,13 +81,15 @@ class Bench:
         self._tested_executor.add_node(node)
         return node
 
-    def await_(self, condition: Callable[[], object], meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Serves all callbacks until the condition holds, doing `meanwhile` about a hundred times per second."""
+    def await_(
+        self, condition: Callable[[], object], meanwhile: Callable[[], object] = lambda: None, period_s: float = 0.01
+    ) -> None:
+        """Serves all callbacks until the condition holds, doing `meanwhile` once per period."""
         deadline, next_time = time.monotonic() + PATIENCE_S, 0.0
         while not condition():
             assert time.monotonic() < deadline, f"waited for {PATIENCE_S} s in vain"
             if time.monotonic() >= next_time:
-                next_time = time.monotonic() + 0.01
+                next_time = max(next_time + period_s, time.monotonic())
                 meanwhile()
             self._executor.spin_once(timeout_sec=0.001)
             if self._tested_executor is not None:

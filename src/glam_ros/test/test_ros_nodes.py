@@ -154,7 +154,7 @@ def test_the_decoder_commands_at_the_control_rate(bench: Bench, model: Path) -> 
     running(bench, "decoder_node", model)
     bench.measure()
     bench.plan(latents())
-    bench.await_(lambda: len(bench.commands) >= 20, bench.measure)
+    bench.await_(lambda: len(bench.commands) >= 20, bench.measure, period_s=0.025)
     moving = [command for command in bench.commands if not command.hold]
     for command in moving:
         assert command.expires_at - command.issued_at == pytest.approx(0.1, abs=1e-3)
