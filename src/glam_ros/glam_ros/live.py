@@ -95,6 +95,7 @@ class LiveGraph(AbstractContextManager):
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
+        self._context.destroy()
         self._supervisor.stop()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

@@ -70,6 +70,7 @@ class Bench:
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
+        self._context.destroy()
         self._stack.close()
 
     def make(self, make_node: Callable[[], Node], described: Process) -> Node:
