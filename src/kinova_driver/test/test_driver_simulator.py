@@ -87,9 +87,12 @@ def test_moves_closes_holds_and_goes_home(clock: CellClock) -> None:
 def test_states_are_fresh_and_frames_share_the_capture_grid(clock: CellClock, frames: list[Frame]) -> None:
     wait_for(lambda: len(frames) >= 8)
     assert time.monotonic() - clock.snapshot().stamp < 5.0
-    fronts = [frame.stamp for frame in frames if frame.camera == "front"]
-    wrists = [frame.stamp for frame in frames if frame.camera == "wrist"]
-    assert fronts[:3] == wrists[:3]
+    seen = list(frames)  # it may begin and end in the middle of a capture
+    first, last = seen[0].stamp, seen[-1].stamp
+    inner = [frame for frame in seen if first < frame.stamp < last]
+    fronts = [frame.stamp for frame in inner if frame.camera == "front"]
+    assert fronts == [frame.stamp for frame in inner if frame.camera == "wrist"]
+    assert len(fronts) >= 2
     assert frames[0].image.shape == (64, 64, 3)
     assert frames[0].image.dtype == np.uint8
     assert {frame.image.shape for frame in frames if frame.camera == "wrist"} == {(48, 64, 3)}
