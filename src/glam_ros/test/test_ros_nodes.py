@@ -83,6 +83,26 @@ def test_the_policy_publishes_what_the_model_predicts(bench: Bench, model: Path)
     assert chunk.model == "toy"
 
 
+@pytest.mark.parametrize("name", ["lift", "stack_two"])
+def test_shipped_models_publish_their_golden_vectors(bench: Bench, name: str) -> None:
+    folder = resources.model_folder(name)
+    with np.load(folder / "golden.npz", allow_pickle=False) as content:
+        golden = {key: content[key] for key in content.files}
+    cameras = [key.removeprefix("image.") for key in golden if key.startswith("image.")]
+    running(bench, "policy_node", folder)
+
+    def see_golden() -> None:
+        stamp = time.time()
+        for camera_name in cameras:
+            image = golden[f"image.{camera_name}"][0, 0]
+            bench.see_message(camera_name, convert.image_message(image, stamp, f"camera_{camera_name}"))
+
+    bench.await_(lambda: bench.chunks, see_golden)
+    np.testing.assert_allclose(bench.chunks[0].latents, golden["chunk"][0], atol=1e-4)
+    decoded = load_model(folder).decode(golden["latent"][0], golden["state"][0])
+    np.testing.assert_allclose(decoded, golden["action"][0], atol=1e-4)
+
+
 def test_the_policy_plans_once_per_replan_period(bench: Bench, model: Path) -> None:
     running(bench, "policy_node", model)
     bench.await_(lambda: len(bench.chunks) >= 4, bench.see_both)
