@@ -153,12 +153,13 @@ def look_around(place: Place, patience_s: float) -> tuple[bool, list[str]]:
     try:
         # Nothing is subscribed to: what is asked is who is there, and that is known after discovery.
         deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline and not all(map(node.count_publishers, states)):
+        while time.monotonic() < deadline and not all(map(node.count_publishers, (*states, *commands))):
             time.sleep(0.05)
         return any(map(node.count_publishers, states)), [each for each in commands if node.count_publishers(each)]
     finally:
         node.destroy_node()
         context.try_shutdown()
+        context.destroy()
 
 
 def expert(place: Place, embodiment: str) -> Process:
