@@ -49,7 +49,8 @@ class Bench:
         self.commands: list[IssuedCommand] = []
         self.healths: dict[str, Health] = {}
         self._cameras = {
-            name: node.create_publisher(Image, topics.camera_image(name), qos.IMAGES) for name in ("front", "side", "wrist")
+            name: node.create_publisher(Image, topics.camera_image(name), qos.IMAGES)
+            for name in ("front", "side", "wrist")
         }
         self._tool = node.create_publisher(ToolStateMessage, topics.TOOL_STATE, qos.COMMANDS)
         self._chunk = node.create_publisher(LatentChunk, topics.LATENT_CHUNK, qos.COMMANDS)
