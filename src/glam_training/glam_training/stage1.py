@@ -3,17 +3,16 @@ latents."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError, DataError
+from glam_training.contract import Contract, make_contract
 from glam_training.data.sampler import transitions
 from glam_training.data.store import Store
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
@@ -22,12 +21,11 @@ from glam_training.models.perception import (
     ImagePerception,
     PerceptionConfig,
     ScenePerception,
-    to_network_range,
 )
 from glam_training.run import Run
+from glam_training.segmenter import train_segmenter
 from glam_training.slots import Slots, Source, compute_slots, observation_keys
 
-CONTRACT_FILE = "contract.json"
 MODEL_FILE = "model.pt"
 
 
@@ -64,59 +62,6 @@ class GlamTrainConfig:
 
 
 @dataclass(frozen=True)
-class Contract:
-    """What a trained model expects and produces; travels beside its weights as contract.json."""
-
-    task: str
-    embodiment: str
-    observations: str
-    obs_spec: dict[str, Any]
-    action_spec: dict[str, Any]
-    state_spec: dict[str, Any]
-    slots: int
-    """Slots per camera; 0 in the fast lane."""
-
-    def write(self, folder: Path) -> None:
-        """Write contract.json."""
-        (folder / CONTRACT_FILE).write_text(json.dumps(self.__dict__, indent=2) + "\n")
-
-    @classmethod
-    def read(cls, folder: Path) -> Contract:
-        """Read contract.json.
-
-        Raises:
-            DataError: the folder holds no finished run.
-        """
-        try:
-            return cls(**json.loads((folder / CONTRACT_FILE).read_text()))
-        except FileNotFoundError:
-            raise DataError(
-                f"{folder} holds no trained model ({CONTRACT_FILE} is missing); train it, or resume its training"
-            ) from None
-
-    @property
-    def action_size(self) -> int:
-        """A."""
-        return len(self.action_spec["arms"]) * len(self.action_spec["components"])
-
-    @property
-    def state_size(self) -> int:
-        """S."""
-        return len(self.state_spec["components"])
-
-    def make_perception(self, config: PerceptionConfig) -> ImagePerception | ScenePerception:
-        """An untrained perception for these observations."""
-        if self.observations == "scene":
-            return ScenePerception(len(self.obs_spec["vectors"][0]["components"]), config)
-        return ImagePerception(len(self.obs_spec["images"]), self.slots, config)
-
-    @property
-    def keys(self) -> list[str]:
-        """Keys of a store that the perception reads."""
-        return [f"images/{image['name']}" for image in self.obs_spec["images"]] or ["scene"]
-
-
-@dataclass(frozen=True)
 class TrainedGlam:
     """A finished stage 1."""
 
@@ -126,23 +71,6 @@ class TrainedGlam:
     perception: ImagePerception | ScenePerception
     glam: Glam
     record: dict[str, Any]
-
-
-def make_contract(store: Store, observations: str, cameras: tuple[str, ...]) -> Contract:
-    """The contract of a model that is trained on `store`."""
-    info = store.info
-    keys = observation_keys(store, observations, cameras)
-    images = [] if observations == "scene" else [info.obs_spec.image(key.split("/")[1]).model_dump() for key in keys]
-    vectors = [info.scene_spec.model_dump()] if observations == "scene" and info.scene_spec is not None else []
-    return Contract(
-        task=info.task,
-        embodiment=info.embodiment,
-        observations=observations,
-        obs_spec={"images": images, "vectors": vectors, "rate_hz": info.obs_spec.rate_hz, "history": 1},
-        action_spec=info.action_spec.model_dump(),
-        state_spec=info.state_spec.model_dump(),
-        slots=0 if observations == "scene" else len(info.mask_classes),
-    )
 
 
 def train_glam(config: GlamTrainConfig) -> Path:
@@ -158,7 +86,15 @@ def train_glam(config: GlamTrainConfig) -> Path:
         contract = make_contract(target.store, config.observations, config.cameras)
         perception = contract.make_perception(config.perception)
         if isinstance(perception, ImagePerception):
-            perception = train_segmenter(perception, [target, *auxiliary], contract, config, run)
+            perception = train_segmenter(
+                perception,
+                [target, *auxiliary],
+                contract.cameras,
+                config.segmenter,
+                run=run,
+                device=config.device,
+                seed=config.seed,
+            )
         slots = [compute_slots(target, perception, contract.keys, run.path / "slots", labelled=True)]
         slots += [compute_slots(s, perception, contract.keys, run.path / "slots", labelled=False) for s in auxiliary]
         glam = train_latent_actions(perception, slots, contract, config, run)
@@ -188,63 +124,6 @@ def make_glam(perception: ImagePerception | ScenePerception, contract: Contract,
     return Glam(
         perception.moment_size, perception.moment_floor, contract.state_size, contract.action_size * config.step, config
     )
-
-
-def train_segmenter(
-    perception: ImagePerception, sources: list[Source], contract: Contract, config: GlamTrainConfig, run: Run
-) -> ImagePerception:
-    """Train the segmenters on the masks of every source, sources in equal parts."""
-    fabric = make_fabric(config.device, "bf16-mixed")
-    data = []
-    for source in sources:
-        names = [key.split("/")[1] for key in contract.keys]
-        arrays = source.store.load(
-            [f"{kind}/{name}" for kind in ("images", "masks") for name in names], source.episodes
-        )
-        data.append([(torch.from_numpy(arrays[f"images/{n}"]), torch.from_numpy(arrays[f"masks/{n}"])) for n in names])
-    share = max(1, config.segmenter.batch_size // len(sources))
-
-    def draw(generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-        rows = [random_rows(source.frames, share, generator) for source in sources]
-        batch = []
-        for camera in range(len(contract.keys)):
-            images = torch.cat([d[camera][0][r] for d, r in zip(data, rows, strict=True)])
-            masks = torch.cat([d[camera][1][r] for d, r in zip(data, rows, strict=True)])
-            batch.append((_photometric(to_network_range(images), generator).to(fabric.device), masks.to(fabric.device)))
-        return batch
-
-    objective = fit(
-        SegmenterObjective(perception),
-        draw,
-        config.segmenter,
-        run=run,
-        fabric=fabric,
-        phase="segmenter",
-        seed=config.seed,
-    )
-    assert isinstance(objective, SegmenterObjective)
-    return objective.perception.cpu()
-
-
-class SegmenterObjective(nn.Module):
-    """Cross-entropy of every camera's segmenter against the object masks, area-averaged to its resolution."""
-
-    def __init__(self, perception: ImagePerception) -> None:
-        super().__init__()
-        self.perception = perception
-
-    def forward(self, batch: list[tuple[Tensor, Tensor]], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of one batch: per camera images (B, 3, H, W) in [-0.5, 0.5] and masks (B, H, W) uint8."""
-        classes = 1 + self.perception.slots
-        losses, overlaps = [], []
-        for segmenter, (image, mask) in zip(self.perception.segmenters, batch, strict=True):
-            logits = segmenter(image.contiguous(memory_format=torch.channels_last)).float()
-            share = F.avg_pool2d(F.one_hot(mask.long(), classes).movedim(-1, 1).float(), 2)
-            losses.append(F.cross_entropy(logits, share))
-            p, q = logits.detach().softmax(1)[:, 1:], share[:, 1:]
-            overlaps.append(torch.minimum(p, q).sum() / torch.maximum(p, q).sum())
-        loss = torch.stack(losses).sum()
-        return loss, {"loss": loss.detach(), "soft_iou": torch.stack(overlaps).mean()}
 
 
 def train_latent_actions(
@@ -366,14 +245,6 @@ def infer_latents(glam: Glam, slots: Slots, pairs: Tensor, batch: int = 1024) ->
 def chunk_actions(action: Tensor, first: Tensor, k: int) -> Tensor:
     """u_t = a_{t : t + k - 1}: the actions (N, A) of k steps from each row of `first` (M,), flattened to (M, k * A)."""
     return action[first[:, None] + torch.arange(k)].flatten(1)
-
-
-def _photometric(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Random brightness, contrast and colour gains per image; images (B, 3, H, W) in [-0.5, 0.5]."""
-    batch = image.shape[0]
-    gain = 1.0 + 0.15 * torch.randn(batch, 3, 1, 1, generator=generator)
-    offset = 0.06 * torch.randn(batch, 1, 1, 1, generator=generator)
-    return image * gain + offset
 
 
 def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainConfig) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError
+from glam_training.contract import Contract
 from glam_training.data.sampler import PolicyWindows, policy_windows
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import ActionScale
@@ -19,7 +20,7 @@ from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.relabel import load_slots, relabel
 from glam_training.run import Run, plain
 from glam_training.slots import Slots
-from glam_training.stage1 import MODEL_FILE, Contract, TrainedGlam, load_glam
+from glam_training.stage1 import MODEL_FILE, TrainedGlam, load_glam
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""First phase of stage 1: segmenters that find objects and fingers in the images of every source."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
+from glam_training.models.perception import ImagePerception, to_network_range
+from glam_training.run import Run
+from glam_training.slots import Source
+
+
+def train_segmenter(
+    perception: ImagePerception,
+    sources: list[Source],
+    cameras: list[str],
+    optim: OptimConfig,
+    *,
+    run: Run,
+    device: DeviceConfig,
+    seed: int,
+) -> ImagePerception:
+    """Train the segmenters of all cameras on the masks of every source, sources in equal parts.
+
+    Args:
+        perception: Untrained.
+        sources: Stores with images and masks.
+        cameras: Names, in the order of the perception's inputs.
+        optim: Budget and optimiser.
+        run: Receives metrics and checkpoints.
+        device: Where to train; always in bf16-mixed.
+        seed: Seed of the batches.
+
+    Returns:
+        The trained perception, on the CPU.
+    """
+    fabric = make_fabric(device, "bf16-mixed")
+    data = []
+    for source in sources:
+        keys = [f"{kind}/{camera}" for kind in ("images", "masks") for camera in cameras]
+        arrays = {key: torch.from_numpy(values) for key, values in source.store.load(keys, source.episodes).items()}
+        data.append([(arrays[f"images/{camera}"], arrays[f"masks/{camera}"]) for camera in cameras])
+    share = max(1, optim.batch_size // len(sources))
+
+    def draw(generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+        rows = [random_rows(source.frames, share, generator) for source in sources]
+        batch = []
+        for camera in range(len(cameras)):
+            images = torch.cat([d[camera][0][r] for d, r in zip(data, rows, strict=True)])
+            masks = torch.cat([d[camera][1][r] for d, r in zip(data, rows, strict=True)])
+            batch.append((_photometric(to_network_range(images), generator).to(fabric.device), masks.to(fabric.device)))
+        return batch
+
+    objective = fit(SegmenterObjective(perception), draw, optim, run=run, fabric=fabric, phase="segmenter", seed=seed)
+    assert isinstance(objective, SegmenterObjective)
+    return objective.perception.cpu()
+
+
+class SegmenterObjective(nn.Module):
+    """Cross-entropy of every camera's segmenter against the object masks, area-averaged to its resolution."""
+
+    def __init__(self, perception: ImagePerception) -> None:
+        super().__init__()
+        self.perception = perception
+
+    def forward(self, batch: list[tuple[Tensor, Tensor]], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of one batch: per camera images (B, 3, H, W) in [-0.5, 0.5] and masks (B, H, W) uint8."""
+        classes = 1 + self.perception.slots
+        losses, overlaps = [], []
+        for segmenter, (image, mask) in zip(self.perception.segmenters, batch, strict=True):
+            logits = segmenter(image.contiguous(memory_format=torch.channels_last)).float()
+            share = F.avg_pool2d(F.one_hot(mask.long(), classes).movedim(-1, 1).float(), 2)
+            losses.append(F.cross_entropy(logits, share))
+            p, q = logits.detach().softmax(1)[:, 1:], share[:, 1:]
+            overlaps.append(torch.minimum(p, q).sum() / torch.maximum(p, q).sum())
+        loss = torch.stack(losses).sum()
+        return loss, {"loss": loss.detach(), "soft_iou": torch.stack(overlaps).mean()}
+
+
+def _photometric(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Random brightness, contrast and colour gains per image; images (B, 3, H, W) in [-0.5, 0.5]."""
+    batch = image.shape[0]
+    gain = 1.0 + 0.15 * torch.randn(batch, 3, 1, 1, generator=generator)
+    offset = 0.06 * torch.randn(batch, 1, 1, 1, generator=generator)
+    return image * gain + offset
