@@ -102,6 +102,7 @@ class Manifest(Schema):
         config: The resolved configuration of the training.
         files: File name to sha256, filled in by `write_manifest`.
         evaluation: The measured success.
+        baseline: That of MIP on the raw actions of the target demonstrations, same perception and budget, same seeds.
         latency: Measured latencies, the unit in the key: `policy_median_ms`.
         digest: sha256 of this file with an empty digest, filled in by `write_manifest`.
     """
@@ -127,6 +128,7 @@ class Manifest(Schema):
     config: dict[str, JsonValue] = Field(default_factory=dict)
     files: dict[str, Sha256] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
+    baseline: Evaluation | None = None
     latency: dict[str, float] = Field(default_factory=dict)
     digest: str = ""
 

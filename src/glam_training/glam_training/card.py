@@ -95,6 +95,14 @@ def _measured(manifest: Manifest, name: str) -> str:
         "",
         f"    glam eval --model models/{name} --episodes {evaluation.n} --seed {seeds[0]}",
     ]
+    if manifest.baseline is not None:
+        low, high = manifest.baseline.interval
+        lines += [
+            "",
+            "The baseline, MIP on the raw actions of the target demonstrations with the same perception, head "
+            f"and steps, on the same seeds: {manifest.baseline.successes} of {manifest.baseline.n} "
+            f"({manifest.baseline.success_rate:.2f}, {low:.2f} to {high:.2f}).",
+        ]
     if manifest.latency:
         latency = ", ".join(f"{key.replace('_', ' ')} {value:.3g}" for key, value in manifest.latency.items())
         lines += ["", f"Latency and load: {latency}."]

@@ -20,7 +20,7 @@ import tyro
 from tqdm import tqdm
 
 from glam_core.agent import Agent, Decode, Predict
-from glam_core.errors import ConfigurationError
+from glam_core.errors import ConfigurationError, DataError
 from glam_core.manifest import CARD_FILE, Evaluation, Manifest, write_manifest
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
@@ -65,6 +65,8 @@ class EvalConfig:
     """Episodes in the video."""
     write_card: bool = False
     """Write the result into the model's manifest and card."""
+    baseline: Path | None = None
+    """With `write_card`: JSON file of the baseline's evaluation on the same seeds, to stand beside the result."""
 
     def __post_init__(self) -> None:
         for name in ("episodes", "workers", "video_episodes"):
@@ -208,7 +210,7 @@ def evaluate_folder(config: EvalConfig) -> Result:
         ]
         write_video(config.video, clips, frame_rate_hz=manifest.action_spec.rate_hz)
     if config.write_card:
-        write_evaluation(config.model, manifest, result)
+        write_evaluation(config.model, manifest, result, config.baseline)
     return result
 
 
@@ -226,17 +228,38 @@ def policy_of_folder(folder: Path) -> Policy:
     )
 
 
-def write_evaluation(folder: Path, manifest: Manifest, result: Result) -> Manifest:
-    """Write a measured result into the manifest and the card of a model folder."""
+def write_evaluation(folder: Path, manifest: Manifest, result: Result, baseline: Path | None = None) -> Manifest:
+    """Write a measured result into the manifest and the card of a model folder.
+
+    Raises:
+        DataError: `baseline` is no evaluation, or one of another task or other seeds.
+    """
+    measured = result.evaluation()
+    beside = None if baseline is None else _read_baseline(baseline, manifest.task, measured)
     latency = {
         "policy_median_ms": result.predict_ms.median,
         "policy_p99_ms": result.predict_ms.p99,
         "decoder_median_ms": result.decode_ms.median,
         "decoder_p99_ms": result.decode_ms.p99,
     }
-    evaluated = manifest.model_copy(update={"evaluation": result.evaluation(), "latency": latency})
+    evaluated = manifest.model_copy(update={"evaluation": measured, "baseline": beside, "latency": latency})
     (folder / CARD_FILE).write_text(model_card(evaluated, folder.resolve().name))
     return write_manifest(folder, evaluated)
+
+
+def _read_baseline(path: Path, task: str, measured: Evaluation) -> Evaluation:
+    """The evaluation in a JSON file of `glam eval`, which has to be comparable with `measured`."""
+    try:
+        content = json.loads(path.read_text())
+        seeds = tuple(episode["seed"] for episode in content["episodes"])
+        n, successes, interval = content["n"], content["successes"], tuple(content["interval"])
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no result of glam eval ({error!r}); evaluate the baseline first, with --out"
+        ) from None
+    if content["task"] != task or seeds != measured.seeds:
+        raise DataError(f"{path} was measured on another task or other seeds; evaluate the baseline with the same ones")
+    return Evaluation(n=n, successes=successes, interval=interval, seeds=seeds)
 
 
 def main(arguments: list[str] | None = None) -> None:

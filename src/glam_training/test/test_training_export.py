@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -152,6 +153,21 @@ def test_eval_writes_result_video_and_card(folder, tmp_path):
     video = cv2.VideoCapture(str(tmp_path / "eval.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= result.outcomes[0].steps
     load_model(folder / "policy")
+
+
+def test_a_baseline_stands_beside_the_result_if_it_is_comparable(folder, tmp_path):
+    few = {"episodes": 1, "workers": 1, "station": STATION}
+    beside = evaluate_folder(EvalConfig(folder / "mip", out=tmp_path / "mip.json", **few))
+    config = EvalConfig(
+        folder / "policy", out=tmp_path / "eval.json", write_card=True, baseline=tmp_path / "mip.json", **few
+    )
+    evaluate_folder(config)
+    assert verify_folder(folder / "policy").baseline == beside.evaluation()
+    assert f"same seeds: {beside.successes} of 1" in (folder / "policy/card.md").read_text()
+    with pytest.raises(DataError, match="other seeds"):
+        evaluate_folder(replace(config, seed=77))
+    with pytest.raises(DataError, match="no result of glam eval"):
+        evaluate_folder(replace(config, baseline=tmp_path / "nowhere.json"))
 
 
 def test_bad_settings_are_refused(folder, tmp_path):
