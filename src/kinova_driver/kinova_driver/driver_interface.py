@@ -136,7 +136,7 @@ class DriverInterface:
             request, now = messages.request_from_message(message), time.monotonic()
             is_new = self._driver.accept(request, now)
             self._accepted += 1
-            # A new goal does not wait for the next tick: half a tick late is a tenth of what a latent does.
+            # A new goal does not wait for the next tick.
             if is_new and (sent := self._driver.follow(now)) is not None:
                 self._report(sent)
         except GlamError as error:
