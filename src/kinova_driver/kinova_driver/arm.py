@@ -6,7 +6,7 @@ the monotonic clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -32,7 +32,9 @@ class ArmState:
         tool: The measured pose of the tool and the gripper, 0 (open) to 1 (closed).
         stamp: When it was measured: seconds of the monotonic clock.
         homing: The arm is on its own way home, and follows no commands.
-        faults: Names of the faults that the arm reports; empty when it is well.
+        faults: Names of the faults that the arm, or the connection to it, reports; empty when it is well.
+        wrench: `(6,)` force (N) and torque (N m) on the tool in the base frame; zeros where it is not measured.
+        arm_state: Name of the state that the arm says it is in, such as `SERVOING_READY`; empty where it has none.
     """
 
     joint_names: tuple[str, ...]
@@ -43,15 +45,20 @@ class ArmState:
     stamp: float
     homing: bool = False
     faults: tuple[str, ...] = ()
+    wrench: NDArray[np.float64] = field(default_factory=lambda: np.zeros(6))
+    arm_state: str = ""
 
     def is_finite(self) -> bool:
         """Whether every number of the measurement is finite."""
-        values = (self.positions, self.velocities, self.tool.T_base_tool, self.tool.gripper)
+        values = (self.positions, self.velocities, self.tool.T_base_tool, self.tool.gripper, self.wrench)
         return all(bool(np.isfinite(value).all()) for value in values)
 
 
 class Arm(Protocol):
     """A robot arm with a gripper.
+
+    Speeds and twists never expire: the arm keeps them until it is told otherwise, so whoever commands one also watches
+    over it. A backend that can not do what a method asks says so with `ArmError`.
 
     `hold`, `stop` and `emergency_stop` may be called from any thread at any time, also while another call is under way,
     and are harmless when repeated. A call that fails raises `ArmError`.
@@ -71,6 +78,22 @@ class Arm(Protocol):
 
     def command(self, command: ToolCommand) -> None:
         """Moves towards a pose of the tool and a position of the gripper, at control rate."""
+        ...
+
+    def command_joint_speeds(self, speeds: NDArray[np.float64]) -> None:
+        """Turns the joints at `speeds`, `(J,)` rad/s in the order of `ArmState.joint_names`."""
+        ...
+
+    def command_twist(self, twist: NDArray[np.float64]) -> None:
+        """Moves the tool at `twist`, `(6,)`: linear m/s, then angular rad/s, both along the axes of the base frame."""
+        ...
+
+    def command_pose(self, T_base_tool: NDArray[np.float64]) -> None:
+        """Starts the arm's own motion of the tool to a pose `(4, 4)` and returns."""
+        ...
+
+    def command_gripper(self, position: float) -> None:
+        """Moves the gripper to `position`, 0 (open) to 1 (closed); may be called at control rate."""
         ...
 
     def hold(self) -> None:

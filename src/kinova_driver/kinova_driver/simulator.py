@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glam_core.errors import closest
 from glam_core.tool import ToolCommand
@@ -18,6 +19,7 @@ class SimulatedArm:
     def __init__(self, clock: CellClock, arm: str) -> None:
         self._clock, self._arm = clock, arm
         self._emergency = False
+        self._gripper = 0.0
 
     def connect(self) -> None:
         """Checks that the cell has this arm."""
@@ -46,6 +48,22 @@ class SimulatedArm:
         """Moves towards a pose; refused after an emergency stop."""
         self._require_well()
         self._clock.command(self._arm, command)
+
+    def command_joint_speeds(self, speeds: NDArray[np.float64]) -> None:
+        """Refused: this arm follows poses."""
+        raise ArmError(f"the arm '{self._arm}' follows poses alone; call command_pose")
+
+    def command_twist(self, twist: NDArray[np.float64]) -> None:
+        """Refused: this arm follows poses."""
+        raise ArmError(f"the arm '{self._arm}' follows poses alone; call command_pose")
+
+    def command_pose(self, T_base_tool: NDArray[np.float64]) -> None:
+        """Moves towards a pose with the gripper as it is; refused after an emergency stop."""
+        self.command(ToolCommand(T_base_tool, self._gripper))
+
+    def command_gripper(self, position: float) -> None:
+        """The position of the gripper that the next pose is commanded with."""
+        self._gripper = position
 
     def hold(self) -> None:
         """Zero speed."""

@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glam_core.pose import tool_down
 from glam_core.tool import ToolCommand, ToolState
@@ -50,6 +51,18 @@ class FakeArm:
         self.commands.append(command)
         if self.follows:
             self.state = replace(self.state, tool=ToolState(command.T_base_tool, command.gripper))
+
+    def command_joint_speeds(self, speeds: NDArray[np.float64]) -> None:
+        raise ArmError("the fake arm has no joints")
+
+    def command_twist(self, twist: NDArray[np.float64]) -> None:
+        raise ArmError("the fake arm takes no twist")
+
+    def command_pose(self, T_base_tool: NDArray[np.float64]) -> None:
+        self.command(ToolCommand(T_base_tool, self.state.tool.gripper))
+
+    def command_gripper(self, position: float) -> None:
+        self.command(ToolCommand(self.state.tool.T_base_tool, position))
 
     def hold(self) -> None:
         self.calls.append("hold")
