@@ -16,12 +16,21 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from glam_core.gen3 import (
+    CONTROL_STEP_S,
+    FLANGE,
+    JOINT_EFFORT_LIMITS_NM,
+    JOINT_LIMITS_RAD,
+    JOINTS,
+    LINKS,
+    TOOL_OFFSET_M,
+)
+
 EMBODIMENTS = ("gen3", "umi")
 CAMERAS = ("front", "side", "wrist", "overview")
 
 PHYSICS_STEP_S = 0.0025
-CONTROL_STEP_S = 0.025
-PHYSICS_STEPS_PER_CONTROL = 10
+PHYSICS_STEPS_PER_CONTROL = round(CONTROL_STEP_S / PHYSICS_STEP_S)
 
 # Table and cubes (m).
 WORK_AREA_CENTRE = (0.45, 0.0)
@@ -36,14 +45,6 @@ FINGER_HALF_WIDTH_M = 0.011
 FINGER_HALF_THICKNESS_M = 0.004
 FINGERTIP_M = 0.010
 """How far the fingertips reach beyond the origin of the tool frame."""
-TOOL_OFFSET_M = 0.150
-"""Distance from the arm's flange (end effector frame) to the tool frame."""
-
-JOINTS = tuple(f"joint_{i}" for i in range(1, 8))
-JOINT_LIMITS_RAD: tuple[float | None, ...] = (None, 2.24, None, 2.57, None, 2.09, None)
-"""Symmetric position limits; None marks a continuous joint."""
-JOINT_SPEED_LIMITS_RAD_S = (1.3963, 1.3963, 1.3963, 1.3963, 1.2218, 1.2218, 1.2218)
-JOINT_EFFORT_LIMITS_NM = (39.0, 39.0, 39.0, 39.0, 9.0, 9.0, 9.0)
 
 # Cameras: position, the point they look at (m, base frame), vertical field of view (degrees).
 _VIEWS = {
@@ -54,9 +55,8 @@ _VIEWS = {
 _WRIST_VIEW = ((0.085, 0.0, -0.140), (0.006, 0.0, 0.030), 58.0)
 """The same for the camera on the hand, in the tool frame."""
 
-_FLIP = (0.0, 1.0, 0.0, 0.0)  # half a turn about x, (w, x, y, z)
-_UP = (0.5**0.5, 0.5**0.5, 0.0, 0.0)  # quarter turn about x
-_DOWN = (0.5**0.5, -(0.5**0.5), 0.0, 0.0)  # quarter turn back
+_TURNS_X = {2: (0.0, 1.0, 0.0, 0.0), 1: (0.5**0.5, 0.5**0.5, 0.0, 0.0), -1: (0.5**0.5, -(0.5**0.5), 0.0, 0.0)}
+"""Quarter turns about x as (w, x, y, z)."""
 _QUARTER_Z = (0.5**0.5, 0.0, 0.0, 0.5**0.5)  # quarter turn about z
 
 
@@ -69,12 +69,9 @@ class CubeModel:
 
 
 @dataclass(frozen=True)
-class _Link:
-    """One moving link of the arm: where its joint sits in the parent, its inertia, and its look."""
+class _Body:
+    """The inertia of a link, and its look."""
 
-    name: str
-    position: tuple[float, float, float]
-    quaternion: tuple[float, float, float, float]
     mass: float
     centre: tuple[float, float, float]
     inertia: tuple[float, float, float, float, float, float]  # xx, yy, zz, xy, xz, yz
@@ -83,37 +80,36 @@ class _Link:
 
 
 _BASE_INERTIA = (0.004622, 0.004495, 0.002079, 9e-06, 6e-05, 9e-06)
-_LINKS = (
-    _Link(
-        "shoulder_link", (0.0, 0.0, 0.15643), _FLIP, 1.3773, (-2.3e-05, -0.010364, -0.07336),
+_BODIES = (
+    _Body(
+        1.3773, (-2.3e-05, -0.010364, -0.07336),
         (0.00457, 0.004831, 0.001409, 1e-06, 2e-06, 0.000448), (0.0, 0.005375, -0.12838), 0.045,
     ),
-    _Link(
-        "half_arm_1_link", (0.0, 0.005375, -0.12838), _UP, 1.1636, (-4.4e-05, -0.09958, -0.013278),
+    _Body(
+        1.1636, (-4.4e-05, -0.09958, -0.013278),
         (0.011088, 0.001072, 0.011255, 5e-06, 0.0, -0.000691), (0.0, -0.21038, -0.006375), 0.044,
     ),
-    _Link(
-        "half_arm_2_link", (0.0, -0.21038, -0.006375), _DOWN, 1.1636, (-4.4e-05, -0.006641, -0.117892),
+    _Body(
+        1.1636, (-4.4e-05, -0.006641, -0.117892),
         (0.010932, 0.011127, 0.001043, 0.0, -7e-06, 0.000606), (0.0, 0.006375, -0.21038), 0.043,
     ),
-    _Link(
-        "forearm_link", (0.0, 0.006375, -0.21038), _UP, 0.9302, (-1.8e-05, -0.075478, -0.015006),
+    _Body(
+        0.9302, (-1.8e-05, -0.075478, -0.015006),
         (0.008147, 0.000631, 0.008316, -1e-06, 0.0, -0.0005), (0.0, -0.20843, -0.006375), 0.041,
     ),
-    _Link(
-        "spherical_wrist_1_link", (0.0, -0.20843, -0.006375), _DOWN, 0.6781, (1e-06, -0.009432, -0.063883),
+    _Body(
+        0.6781, (1e-06, -0.009432, -0.063883),
         (0.001596, 0.001607, 0.000399, 0.0, 0.0, 0.000256), (0.0, 0.00017505, -0.10593), 0.036,
     ),
-    _Link(
-        "spherical_wrist_2_link", (0.0, 0.00017505, -0.10593), _UP, 0.6781, (1e-06, -0.045483, -0.00965),
+    _Body(
+        0.6781, (1e-06, -0.045483, -0.00965),
         (0.001641, 0.00041, 0.001641, 0.0, 0.0, -0.000278), (0.0, -0.10593, -0.00017505), 0.036,
     ),
-    _Link(
-        "bracelet_link", (0.0, -0.10593, -0.00017505), _DOWN, 0.5, (0.000281, 0.011402, -0.029798),
+    _Body(
+        0.5, (0.000281, 0.011402, -0.029798),
         (0.000587, 0.000369, 0.000609, 3e-06, 3e-06, -0.000118), (0.0, 0.0, -0.0615), 0.035,
     ),
 )  # fmt: skip
-_FLANGE_POSITION = (0.0, 0.0, -0.061525)
 
 # Velocity servo gains (N m s / rad) and reflected rotor inertias (kg m^2) of the large and the small actuators.
 _SERVO_GAIN = (250.0, 250.0, 250.0, 250.0, 60.0, 60.0, 60.0)
@@ -207,25 +203,26 @@ def _hand(prefix: str, embodiment: str) -> str:
 
 def _arm_chain(prefix: str, index: int) -> str:
     """Links from `index` on, nested; the last one carries the flange with the hand."""
-    link = _LINKS[index]
+    link, body = LINKS[index], _BODIES[index]
     limit = JOINT_LIMITS_RAD[index]
     joint_range = "" if limit is None else f'range="{-limit} {limit}"'
-    last = index == len(_LINKS) - 1
-    looks = _capsule((0, 0, 0), link.tip, link.radius, _ARM_LIGHT)
-    looks += _geom("cylinder", (link.radius + 0.003, link.radius * 0.55), (0, 0, 0), _ARM_DARK, 'class="visual"')
+    last = index == len(LINKS) - 1
+    looks = _capsule((0, 0, 0), body.tip, body.radius, _ARM_LIGHT)
+    looks += _geom("cylinder", (body.radius + 0.003, body.radius * 0.55), (0, 0, 0), _ARM_DARK, 'class="visual"')
     if last:  # the vision module sits on the side that the flange's y axis points to
         looks += _geom("box", (0.033, 0.016, 0.024), (0, -0.045, -0.033), _ARM_LIGHT, 'class="visual"')
         quarter_turn = f'quat="{_numbers(_QUARTER_Z)}"'
         child = f"""
-<body name="{prefix}flange" pos="{_numbers(_FLANGE_POSITION)}" quat="{_numbers(_FLIP)}" gravcomp="1">
+<body name="{prefix}flange" pos="{_numbers(FLANGE.position)}" quat="{_numbers(_TURNS_X[2])}" gravcomp="1">
   <site name="{prefix}flange" size="0.002" rgba="0 0 0 0"/>
   <body name="{prefix}mount" pos="0 0 {TOOL_OFFSET_M}" {quarter_turn} gravcomp="1">{_hand(prefix, "gen3")}</body>
 </body>"""
     else:
         child = _arm_chain(prefix, index + 1)
+    turned = _numbers(_TURNS_X[link.quarter_turns])
     return f"""
-<body name="{prefix}{link.name}" pos="{_numbers(link.position)}" quat="{_numbers(link.quaternion)}" gravcomp="1">
-  {_inertial(link.mass, link.centre, link.inertia)}
+<body name="{prefix}{link.name}" pos="{_numbers(link.position)}" quat="{turned}" gravcomp="1">
+  {_inertial(body.mass, body.centre, body.inertia)}
   <joint name="{prefix}{JOINTS[index]}" axis="0 0 1" {joint_range} armature="{_ARMATURE[index]}" damping="0.5"/>
   {looks}{child}
 </body>"""
@@ -251,7 +248,7 @@ def _umi(prefix: str) -> str:
 <body name="{prefix}carriage" gravcomp="1">
   {joints}<joint name="{prefix}hand_yaw" axis="0 0 1" armature="0.01"/>
   <inertial mass="0.2" pos="0 0 0.1" diaginertia="1e-3 1e-3 1e-3"/>
-  <body name="{prefix}mount" quat="{_numbers(_FLIP)}" gravcomp="1">{_hand(prefix, "umi")}</body>
+  <body name="{prefix}mount" quat="{_numbers(_TURNS_X[2])}" gravcomp="1">{_hand(prefix, "umi")}</body>
 </body>"""
 
 

@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from glam_core.pose import wrap_angle, yaw_of
-from glam_sim.control import DifferentialIK
+from glam_sim.control import differential_ik
 from glam_sim.model import CONTROL_STEP_S, FINGER_TRAVEL_M, JOINTS, OPENING_M
 
 _HAND_REACH_M = 0.06
@@ -52,7 +52,7 @@ class ArmMotion:
         first = model.actuator(prefix + JOINTS[0]).id
         self._controls = slice(first, first + len(JOINTS))
         self._data = data
-        self._ik = DifferentialIK()
+        self._ik = differential_ik()
 
     @property
     def positions(self) -> np.ndarray:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from glam_core.errors import ConfigurationError, SafetyError
+from glam_core.gen3 import JOINT_SPEED_LIMITS_RAD_S
 from glam_core.pose import tool_down, yaw_of
 from glam_core.tool import ToolCommand
 from glam_sim.cell import HOLD_S, Cell
-from glam_sim.model import CAMERAS, CUBE_SIZE_M, EMBODIMENTS, JOINT_SPEED_LIMITS_RAD_S
+from glam_sim.model import CAMERAS, CUBE_SIZE_M, EMBODIMENTS
 from glam_sim.tasks import TASKS
 
 FAR_AWAY = tool_down([0.45, 0.0, 0.3], 0.0)

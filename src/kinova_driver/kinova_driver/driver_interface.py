@@ -17,11 +17,12 @@ from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
 from glam_core.errors import ConfigurationError, GlamError, closest
+from glam_core.gen3 import JOINTS
+from glam_core.kinematics import link_poses
 from glam_msgs.msg import CommandReport, ToolCommand, ToolState
 from kinova_driver import messages
 from kinova_driver.arm import ArmState
 from kinova_driver.driver import Driver, Mode, Sent
-from kinova_driver.kinematics import JOINT_COUNT, link_poses
 
 BASE_FRAME = "base_link"
 TOOL_FRAME = "tool"
@@ -154,7 +155,7 @@ class DriverInterface:
         self._tool_state.publish(messages.tool_state_message(state, self._arm, base))
         self._joint_states.publish(messages.joint_state_message(state, self._prefix))
         frames = [(base, self._prefix + TOOL_FRAME, state.tool.T_base_tool)]
-        if len(state.joint_names) == JOINT_COUNT:
+        if len(state.joint_names) == len(JOINTS):
             parent = base
             for name, T in link_poses(state.positions):
                 frames.append((parent, self._prefix + name, T))

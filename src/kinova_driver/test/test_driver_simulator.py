@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from glam_core.errors import ConfigurationError
+from glam_core.gen3 import TOOL_OFFSET_M
+from glam_core.kinematics import link_poses
 from glam_core.pose import tool_down
 from glam_core.safety import SafetyFilter, SafetyLimits
 from glam_core.tool import ToolCommand
-from glam_sim.model import TOOL_OFFSET_M
 from kinova_driver.arm import ArmError
 from kinova_driver.cell_clock import CameraView, CellClock, Failures, Frame
 from kinova_driver.driver import Driver, DriverLimits, Mode, Request
 from kinova_driver.episode import Episode
-from kinova_driver.kinematics import link_poses
 from kinova_driver.simulator import SimulatedArm
 from kinova_driver.spectator import Mirror, Spectator
 from kinova_driver.watchdog import Watchdog, WatchdogLimits
