@@ -183,7 +183,7 @@ class DriverNode(LifecycleNode):
 def main() -> None:
     """Drives one arm of a station in a process of its own; a simulated one in a cell without cameras."""
     from kinova_driver.cell_clock import CellClock
-    from kinova_driver.simulator import SimulatedArm
+    from kinova_driver.simulated_arm import SimulatedArm
 
     def build(stack: ExitStack) -> list[Node]:
         def simulated(config: ArmConfig) -> Arm:

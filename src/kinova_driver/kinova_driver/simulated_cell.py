@@ -26,7 +26,7 @@ from kinova_driver.driver_node import DriverNode
 from kinova_driver.episode import focal_lengths
 from kinova_driver.params import declare, parameter
 from kinova_driver.process import run
-from kinova_driver.simulator import SimulatedArm
+from kinova_driver.simulated_arm import SimulatedArm
 from kinova_driver.spectator import Spectator
 
 BASE_FRAME = "base_link"

@@ -18,7 +18,7 @@ from kinova_driver.arm import ArmError
 from kinova_driver.cell_clock import CameraView, CellClock, Failures, Frame
 from kinova_driver.driver import Driver, DriverLimits, Mode, Request
 from kinova_driver.episode import Episode
-from kinova_driver.simulator import SimulatedArm
+from kinova_driver.simulated_arm import SimulatedArm
 from kinova_driver.spectator import Mirror, Spectator
 from kinova_driver.watchdog import Watchdog, WatchdogLimits
 
