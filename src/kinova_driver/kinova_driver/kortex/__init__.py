@@ -1,0 +1,1 @@
+"""The Kortex API on the wire: messages, services, frames and a client of our own."""
