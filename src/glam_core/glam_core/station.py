@@ -16,6 +16,8 @@ NodeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 Namespace = Annotated[str, Field(pattern="^(/[a-z][a-z0-9_]*)*$")]
 Topic = Annotated[str, Field(pattern="^/?[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*$")]
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+
 SIMULATED = "simulated"
 
 
@@ -25,6 +27,50 @@ class StationSchema(Schema):
     error_type: ClassVar[type[GlamError]] = ConfigurationError
 
 
+class Timeouts(StationSchema):
+    """How long a Kortex arm is waited for, s, and how long it waits for us.
+
+    Attributes:
+        command_s: For the answer to a speed, a twist, a stop or a movement of the gripper.
+        feedback_s: For one measurement.
+        request_s: For everything that is not part of the control loop: log-in, faults, modes, lists.
+        session_s: The arm ends our session after this silence, so that a killed driver leaves none behind.
+        connection_s: The arm ends a motion that we started after this silence.
+        max_losses: Measurements lost in a row that count as a lost connection.
+    """
+
+    command_s: float = Field(default=0.03, ge=0.003, le=1.0)
+    feedback_s: float = Field(default=0.01, ge=0.003, le=0.1)
+    request_s: float = Field(default=1.0, ge=0.03, le=10.0)
+    session_s: float = Field(default=2.0, ge=0.5, le=60.0)
+    connection_s: float = Field(default=1.0, ge=0.5, le=60.0)
+    max_losses: int = Field(default=20, ge=1, le=1000)
+
+
+class GripperConfig(StationSchema):
+    """The gripper of a Kortex arm, which locks up under a stream of commands.
+
+    Attributes:
+        dead_band: A change of the target below this is not sent, as part of the way from open to closed.
+        rate_hz: The most commands per second.
+        open_at: Its measured position where it is open, as part of the way that it reports; see `kinova gripper-range`.
+        closed_at: Its measured position where it is closed on nothing.
+    """
+
+    dead_band: float = Field(default=0.01, ge=0.0, le=0.2)
+    rate_hz: float = Field(default=5.0, gt=0.0, le=5.0)
+    open_at: float = Field(default=0.0, ge=0.0, le=1.0)
+    closed_at: float = Field(default=1.0, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.closed_at - self.open_at < 0.1:
+            raise ValueError(
+                f"the gripper closes from open_at {self.open_at} to closed_at {self.closed_at}; it must close"
+            )
+        return self
+
+
 class ArmConfig(StationSchema):
     """One arm and its driver.
 
@@ -32,20 +78,49 @@ class ArmConfig(StationSchema):
         name: The arm's name in specs and topics.
         backend: `simulated`, or `kortex` for a real Kinova.
         address: Host name or address of a real arm.
+        tcp_port: Where it takes commands; 10000 for a real arm, and chosen by the graph for a simulated one.
+        udp_port: Where it gives feedback; 10001 for a real arm, and chosen by the graph for a simulated one.
+        username: Who logs in.
+        password: The password of a fresh arm, or the one that was set.
+        password_env: The environment variable that holds the password instead, so that no file does.
         namespace: ROS namespace of the driver's topics, such as `/left`; empty for none.
+        command: What is streamed to the arm: speeds of the joints, or the twist of the tool.
+        feedback_hz: How often the arm is measured.
+        feedback_latency_s: Measured time from a motion to its measurement, taken off the stamp; see `kinova latency`.
+        command_latency_s: Measured time from a command to its motion.
+        timeouts: How long is waited for what.
+        gripper: The gripper.
+        interpreter: The Python of an environment of the driver's own, where the official Kortex package lives.
+        trust_unofficial_client_with_a_real_arm: Lets the client of this project, which was never tried on a real arm,
+            reach other addresses than this computer where the official package is missing.
         safety: The limits of this arm, where they differ from the station's.
     """
 
     name: NodeName
     backend: Literal["simulated", "kortex"] = SIMULATED
     address: str | None = None
+    tcp_port: Port | None = None
+    udp_port: Port | None = None
+    username: Annotated[str, Field(min_length=1)] = "admin"
+    password: str = Field(default="admin", repr=False)
+    password_env: Annotated[str, Field(min_length=1)] | None = None
     namespace: Namespace = ""
+    command: Literal["joint_speeds", "twist"] = "joint_speeds"
+    feedback_hz: float = Field(default=500.0, ge=40.0, le=1000.0)
+    feedback_latency_s: float = Field(default=0.0, ge=0.0, le=0.5)
+    command_latency_s: float = Field(default=0.0, ge=0.0, le=1.0)
+    timeouts: Timeouts = Timeouts()
+    gripper: GripperConfig = GripperConfig()
+    interpreter: Annotated[str, Field(min_length=1)] | None = None
+    trust_unofficial_client_with_a_real_arm: bool = False
     safety: SafetyLimits | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.backend == "kortex" and not self.address:
             raise ValueError(f"arm '{self.name}' has the backend kortex; give its address")
+        if self.tcp_port is not None and self.tcp_port == self.udp_port:
+            raise ValueError(f"arm '{self.name}' has tcp_port and udp_port {self.tcp_port}; they must differ")
         return self
 
 

@@ -43,6 +43,12 @@ def test_a_station_with_two_arms(tmp_path):
     assert Station.model_validate_json(station.model_dump_json()) == station
 
 
+def test_a_password_is_not_shown():
+    station = Station.model_validate(changed(arms=[{"name": "arm", "password": "s3cret"}]))
+    assert station.arm("arm").password == "s3cret"
+    assert "s3cret" not in repr(station)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config" / "stations").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_station_loads(path):
     assert load_station(path).arms
@@ -69,6 +75,19 @@ def changed(**changes):
         (changed(arms=None), "arms is missing"),
         (changed(arms=[{"name": "arm", "backend": "ur5"}]), "arms.0.backend: .*simulated.*kortex"),
         (changed(arms=[{"name": "arm", "backend": "kortex"}]), "arm 'arm' has the backend kortex; give its address"),
+        (changed(arms=[{"name": "a", "adress": "10.0.0.1"}]), "unknown key 'adress'.*did you mean 'address'"),
+        (changed(arms=[{"name": "a", "tcp_port": 0}]), "arms.0.tcp_port"),
+        (changed(arms=[{"name": "a", "tcp_port": 10000, "udp_port": 10000}]), "tcp_port and udp_port 10000"),
+        (changed(arms=[{"name": "a", "command": "position"}]), "arms.0.command: .*joint_speeds.*twist"),
+        (changed(arms=[{"name": "a", "feedback_hz": 2000}]), "arms.0.feedback_hz: .*less than or equal to 1000"),
+        (
+            changed(arms=[{"name": "a", "timeouts": {"command_ms": 30}}]),
+            "did you mean 'command_s'.* in arms.0.timeouts",
+        ),
+        (changed(arms=[{"name": "a", "timeouts": {"command_s": 0.001}}]), "arms.0.timeouts.command_s"),
+        (changed(arms=[{"name": "a", "timeouts": {"max_losses": 0}}]), "arms.0.timeouts.max_losses"),
+        (changed(arms=[{"name": "a", "gripper": {"rate_hz": 40}}]), "arms.0.gripper.rate_hz"),
+        (changed(arms=[{"name": "a", "gripper": {"open_at": 0.9, "closed_at": 0.1}}]), "it must close"),
         (changed(arms=[{"name": "a"}, {"name": "a", "namespace": "/b"}]), "arms must differ; repeated: 'a'"),
         (changed(arms=[{"name": "a"}, {"name": "b"}]), "namespaces of arms must differ"),
         (changed(arms=[{"name": "a", "namespace": "left"}]), "namespace"),
