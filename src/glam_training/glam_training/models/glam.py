@@ -21,8 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP, ActionScale, Standardizer
-
-CHANGE_LIMIT = 5.0  # standard deviations; a slot that appears or vanishes is an outlier, not a motion
+from glam_training.models.latent import CHANGE_LIMIT
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,16 @@ class GlamConfig:
     """al: 1 moves only the IDM towards the action encoder, 0 only the other way."""
     alignment_warmup: float = 0.2
     """Fraction of the training over which g rises from 0."""
+
+
+class GlamWeights(NamedTuple):
+    """Weights of the terms of the loss as tensors, so that runs that differ in nothing else can be trained together;
+    names as in `GlamConfig`."""
+
+    beta: Tensor
+    action_weight: Tensor
+    cross_weight: Tensor
+    alignment_balance: Tensor
 
 
 class Gaussian(NamedTuple):
@@ -117,6 +126,10 @@ class Glam(nn.Module):
         change = self.normalised_change(moments, next_moments)
         return _gaussian(self.idm(torch.cat([self.observation(moments), change], -1)))
 
+    def infer_mean(self, moments: Tensor, next_moments: Tensor) -> Tensor:
+        """Mean of q_phi(z | o, o'), (B, d): what a policy learns to predict."""
+        return self.infer(moments, next_moments).mean
+
     def encode_action(self, s: Tensor, u: Tensor) -> Gaussian:
         """q_psi(z | s, u) from raw state (B, S) and raw actions (B, A)."""
         return _gaussian(self.action_encoder(torch.cat([self.state(s), self.action(u)], -1)))
@@ -142,7 +155,11 @@ class Transitions(NamedTuple):
 
 
 def glam_loss(
-    model: Glam, target: Transitions, auxiliary: Transitions | None, config: GlamConfig, alignment: float
+    model: Glam,
+    target: Transitions,
+    auxiliary: Transitions | None,
+    weights: GlamConfig | GlamWeights,
+    alignment: float | Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of stage 1; likelihoods are unit-variance Gaussians on normalised quantities, so -log p is a squared error
     up to a constant.
@@ -151,7 +168,7 @@ def glam_loss(
         model: The two coupled models.
         target: Transitions of the target robot, with states and actions.
         auxiliary: Transitions of any other source, without; None trains on target data alone.
-        config: Weights.
+        weights: Weights of the terms.
         alignment: g(step), the present weight of the alignment.
 
     Returns:
@@ -174,12 +191,12 @@ def glam_loss(
     forward_psi = (model.predict_change(o[:size], z_psi) - change[:size]).square().mean()
     action_psi = (model.decode(s, z_psi) - u_normalised).square().mean()
     action_phi = (model.decode(s, z_phi) - u_normalised).square().mean()
-    heterogeneous = forward_phi + config.beta * kl_to_prior(q_phi_all)
-    grounded = forward_psi + config.action_weight * action_psi + config.beta * kl_to_prior(q_psi)
-    al = config.alignment_balance
+    heterogeneous = forward_phi + weights.beta * kl_to_prior(q_phi_all)
+    grounded = forward_psi + weights.action_weight * action_psi + weights.beta * kl_to_prior(q_psi)
+    al = weights.alignment_balance
     # Per dimension, so that the weight means the same for every latent size.
-    aligned = (al * kl(q_psi.detach(), q_phi) + (1 - al) * kl(q_psi, q_phi.detach())) / config.latent_size
-    loss = heterogeneous + grounded + config.cross_weight * action_phi + alignment * aligned
+    aligned = (al * kl(q_psi.detach(), q_phi) + (1 - al) * kl(q_psi, q_phi.detach())) / q_psi.mean.shape[-1]
+    loss = heterogeneous + grounded + weights.cross_weight * action_phi + alignment * aligned
     terms = {
         "loss": loss, "forward_idm": forward_phi, "forward_action_encoder": forward_psi, "action_own": action_psi,
         "action_cross": action_phi, "alignment_kl": aligned, "kl_prior": kl_to_prior(q_phi_all),

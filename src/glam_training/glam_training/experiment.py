@@ -1,0 +1,181 @@
+"""One cell of the bench: which method learns which task from how much data, and everything else that decides a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from glam_core.errors import ConfigurationError, closest
+from glam_sim.tasks import TASKS
+
+METHODS: dict[str, str] = {
+    "mip": "MIP on the target demonstrations: the behaviour-cloning baseline",
+    "bc_mse": "the same regression once, with plain MSE: what MIP adds",
+    "lapa": "vector-quantised latent actions from observation pairs, decoder on the target (LAPA-style)",
+    "laom": "latent-space forward model with action supervision (LAOM with labels)",
+    "clam": "continuous latent actions, decoder trained jointly on the labels (CLAM)",
+    "pseudo_labels": "a supervised inverse dynamics model labels the auxiliary data, then MIP (BCO, VPT)",
+    "pose_cotraining": "MIP on target actions and on the auxiliary tool's own poses as actions",
+    "target_only": "GLAM without auxiliary data",
+    "oracle": "MIP with as many target demonstrations as the others have target and auxiliary ones",
+    "glam": "GLAM: predicts the whole observation",
+    "glam_o": "GLAM-O: predicts objects and fingers only",
+}
+"""What each method is, in the order of the tables."""
+
+LATENT_METHODS = ("lapa", "laom", "clam", "target_only", "glam", "glam_o")
+"""Methods whose policy predicts latent actions, which a decoder turns into robot actions."""
+GLAM_METHODS = ("target_only", "glam", "glam_o")
+"""Methods that `Switches` change."""
+AUXILIARY_METHODS = ("lapa", "laom", "clam", "pseudo_labels", "pose_cotraining", "glam", "glam_o")
+"""Methods that learn from auxiliary demonstrations."""
+HIDDEN_LABEL_METHODS = ("pose_cotraining",)
+"""Methods that read the auxiliary tool's poses, which GLAM never sees."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Steps and sizes, the same for every method."""
+
+    stage_1_steps: int = 4000
+    """Gradient steps of the latent action model (or of the supervised inverse dynamics model)."""
+    refit_steps: int = 1500
+    """Gradient steps of the decoder's refit."""
+    policy_steps: int = 6000
+    """Gradient steps of the policy."""
+    batch_size: int = 256
+    """Examples per step and side (target, auxiliary); without auxiliary data both halves are target data."""
+    width: int = 256
+    """Hidden size of every network."""
+    policy_depth: int = 3
+    """Residual blocks of the policy head."""
+    chunk_length: int = 8
+    """Steps that one prediction of the policy covers."""
+    execute_length: int = 2
+    """Steps that are executed before the next prediction."""
+    encoder_steps: int = 800
+    """Gradient steps of the image encoder; unused in the state suite."""
+
+
+BUDGETS: dict[str, Budget] = {
+    "small": Budget(),
+    "paper": Budget(stage_1_steps=8000, policy_steps=20000, encoder_steps=4000),
+    "smoke": Budget(
+        stage_1_steps=20, refit_steps=10, policy_steps=20, batch_size=16, width=32, policy_depth=1, encoder_steps=10
+    ),
+}
+"""small: two CPU cores. paper: a GPU. smoke: tests."""
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Parts of GLAM that an ablation turns off or sets otherwise; the defaults are GLAM."""
+
+    align: bool = True
+    """The posterior alignment L_al."""
+    alignment_balance: float = 0.8
+    """al: 1 moves only the IDM towards the action encoder, 0 only the other way."""
+    cross_decode: bool = True
+    """L_X: the decoder reads IDM latents as well while it is trained with the rest."""
+    refit: bool = True
+    """The decoder is trained once more at the end, on mean IDM latents with noise."""
+    beta: float = 1e-4
+    """Weight of the KL terms."""
+    latent_size: int = 16
+    """d."""
+    step: int = 1
+    """k, observation steps that one latent spans."""
+    prediction: Literal["observation", "objects"] | None = None
+    """What o and o' are in stage 1; None is the method's own choice (GLAM: observation, GLAM-O: objects)."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run. Equal experiments on equal stores are the same run.
+
+    The seed decides which demonstrations of the stores are used (so all methods with one seed learn from the same
+    ones, and more demonstrations contain the fewer), the initial weights and the batches.
+    """
+
+    task: str
+    """Task of the stores."""
+    method: str
+    """One of `METHODS`."""
+    suite: Literal["state", "images"] = "state"
+    """What policies and models see: the scene vector, or camera images."""
+    action_space: Literal["tool", "joint"] = "tool"
+    """What the target actions are."""
+    target_episodes: int = 20
+    """Demonstrations of the target robot, with actions."""
+    auxiliary_episodes: int = 400
+    """Demonstrations of each auxiliary store, without actions. `oracle` adds as many target demonstrations."""
+    seed: int = 0
+    """Seed of demonstrations, weights and batches."""
+    budget: str = "small"
+    """One of `BUDGETS`."""
+    switches: Switches = Switches()
+    """Ablations of GLAM."""
+
+    def __post_init__(self) -> None:
+        for name, legal, kind in (
+            (self.task, TASKS, "task"),
+            (self.method, METHODS, "method"),
+            (self.budget, BUDGETS, "budget"),
+            (self.suite, ("state", "images"), "suite"),
+            (self.action_space, ("tool", "joint"), "action space"),
+        ):
+            if name not in legal:
+                raise ConfigurationError(closest(name, legal, kind))
+        if self.target_episodes < 1:
+            raise ConfigurationError(f"target_episodes must be at least 1, got {self.target_episodes}")
+        if self.auxiliary_episodes < 0 or (self.method in AUXILIARY_METHODS and self.auxiliary_episodes < 1):
+            raise ConfigurationError(
+                f"{self.method} with {self.auxiliary_episodes} auxiliary demonstrations; it needs at least 1"
+            )
+        if self.method not in GLAM_METHODS and self.switches != Switches():
+            raise ConfigurationError(
+                f"switches are parts of GLAM, {self.method} has none; leave them at their defaults"
+            )
+        if self.method == "pose_cotraining" and self.action_space == "joint":
+            raise ConfigurationError(
+                "pose co-training takes poses for actions, so it exists in tool space only; use action_space 'tool'"
+            )
+        if self.switches.step < 1 or self.switches.latent_size < 1:
+            raise ConfigurationError("switches.step and switches.latent_size must be at least 1")
+
+    @property
+    def sizes(self) -> Budget:
+        """The budget's steps and sizes."""
+        return BUDGETS[self.budget]
+
+    @property
+    def target_demonstrations(self) -> int:
+        """Target demonstrations that the method learns from."""
+        return self.target_episodes + (self.auxiliary_episodes if self.method == "oracle" else 0)
+
+    @property
+    def auxiliary_demonstrations(self) -> int:
+        """Demonstrations of each auxiliary store that the method learns from."""
+        return self.auxiliary_episodes if self.method in AUXILIARY_METHODS else 0
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where the demonstrations are."""
+
+    target: Path
+    """Store of the target robot, with actions in the experiment's action space."""
+    auxiliary: tuple[Path, ...] = ()
+    """Stores of other sources, whose actions are hidden."""
+    encoders: Path | None = None
+    """Folder in which runs share image encoders (trained once per task, data and seed); needed by the image suite."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An experiment, its data and its run folder."""
+
+    experiment: Experiment
+    stores: Stores
+    out: Path

@@ -1,0 +1,297 @@
+"""Trains several runs of one shape together, fast: one flat parameter vector per run, one CUDA graph per step.
+
+The runs of a bench are small: a step of one of them leaves a GPU idle. Runs whose modules have the same shapes (other
+seeds, other data, other loss weights) are therefore stacked and mapped over with `torch.func.vmap`; nothing flows
+between them. All data live on the device and batches are drawn there, so a step needs nothing from the host. On a GPU
+the whole step (draw, loss, gradient, AdamW, average) is captured once and replayed. On a CPU, a group of one is an
+ordinary loop.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from tqdm import tqdm
+
+from glam_core.errors import DataError
+from glam_training.fit import OptimConfig
+from glam_training.run import Run
+
+BLOCK = 100
+"""Steps between two looks at the losses. Randomness is seeded anew for each block, and checkpoints lie between blocks:
+a resumed run repeats an uninterrupted one."""
+CHECKPOINT_S = 60.0
+LOG_BLOCKS = 5
+COSTS_FILE = "costs.json"
+"""Seconds, steps, memory of each phase, in the run folder."""
+
+Draw = Callable[[], Any]
+"""Makes one batch: tensors (R, B, ...) in tuples, or None; on the device, with the default generators."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that are trained together.
+
+    Attributes:
+        runs: R run folders.
+        seeds: R seeds.
+        device: where they are trained.
+    """
+
+    runs: Sequence[Run]
+    seeds: Sequence[int]
+    device: torch.device
+
+
+def fit_group(objectives: Sequence[nn.Module], draw: Draw, config: OptimConfig, group: Group, phase: str) -> None:
+    """Minimise `objective(batch, progress) -> (loss, terms)` of every run; the objectives then hold averaged weights.
+
+    Args:
+        objectives: R modules of equal shapes on `group.device`; buffers may differ. `progress` is a scalar tensor that
+            rises from 0 to 1.
+        draw: Makes one batch for all runs.
+        config: Budget and optimiser; the batch size is `draw`'s business.
+        group: The runs.
+        phase: Name of this optimisation inside the run folders. A finished phase is loaded, not trained again.
+
+    Raises:
+        DataError: a loss became non-finite, or the runs stopped at different steps.
+    """
+    start = time.perf_counter()
+    training = _Training(objectives, draw, config, group, phase)
+    begun = training.done
+    last_save = time.monotonic()
+    blocks = range(training.done, config.steps, BLOCK)
+    for first in tqdm(blocks, desc=f"{phase} x{len(group.runs)}", mininterval=5.0, disable=len(blocks) < 10):
+        terms = training.block(first, min(BLOCK, config.steps - first))
+        done = training.done
+        _require_finite(terms, group, phase, done)
+        if done == config.steps or (done // BLOCK) % LOG_BLOCKS == 0:
+            for i, run in enumerate(group.runs):
+                run.log(done, {f"{phase}/{name}": float(values[i]) for name, values in terms.items()})
+        if done == config.steps or time.monotonic() - last_save > CHECKPOINT_S:
+            training.save()
+            last_save = time.monotonic()
+    training.finish()
+    if begun < config.steps:
+        _write_costs(group, phase, config.steps - begun, time.perf_counter() - start)
+
+
+def _write_costs(group: Group, phase: str, steps: int, seconds: float) -> None:
+    """Add what a phase took to each run's costs.json; seconds are the group's, shared by its runs."""
+    if group.device.type == "cuda":
+        device, memory = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20
+    else:
+        device = f"cpu, {torch.get_num_threads()} threads"
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    for run in group.runs:
+        path = run.path / COSTS_FILE
+        costs = json.loads(path.read_text()) if path.exists() else {}
+        before = costs.get(phase, {"steps": 0, "seconds": 0.0})
+        costs[phase] = {
+            "steps": before["steps"] + steps,
+            "seconds": before["seconds"] + seconds,
+            "trained_together": len(group.runs),
+            "peak_memory_mib": round(memory),
+            "device": device,
+        }
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(costs, indent=2) + "\n")
+        partial.replace(path)
+
+
+class _Training:
+    """State of a group's optimisation: parameters (R, P) of all runs, their average, the optimiser, the graph."""
+
+    def __init__(
+        self, objectives: Sequence[nn.Module], draw: Draw, config: OptimConfig, group: Group, phase: str
+    ) -> None:
+        self._objectives, self._draw, self._config, self._group, self._phase = objectives, draw, config, group, phase
+        device = group.device
+        names, parameters = zip(*objectives[0].named_parameters(), strict=True)
+        self._names, self._shapes = names, [p.shape for p in parameters]
+        self._sizes = [p.numel() for p in parameters]
+        self._theta = torch.stack([_flat(o) for o in objectives]).to(device).requires_grad_()
+        self._average = self._theta.detach().clone()
+        self._buffers = {
+            name: torch.stack([dict(o.named_buffers())[name] for o in objectives]).to(device)
+            for name, _ in objectives[0].named_buffers()
+        }
+        self._step = torch.zeros((), device=device)
+        self._rate = torch.tensor(config.learning_rate, device=device)
+        on_gpu = device.type == "cuda"
+        self._optimizer = torch.optim.AdamW(
+            [self._theta], lr=self._rate, weight_decay=config.weight_decay, capturable=on_gpu, foreach=False
+        )
+        self._terms: dict[str, Tensor] = {}
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self.done = self._load()
+        self._step.fill_(self.done)
+        for objective in objectives:
+            objective.train()
+        if on_gpu and self.done < config.steps:
+            self._capture()
+
+    def block(self, first: int, steps: int) -> dict[str, Tensor]:
+        """Do `steps` steps from step `first` on: the terms (R,) of the last one, on the CPU."""
+        torch.manual_seed(hash((*self._group.seeds, self._phase_number(), first)) % 2**63)
+        for _ in range(steps):
+            if self._graph is None:
+                self._train_step()
+            else:
+                self._graph.replay()
+        self.done = first + steps
+        return {name: values.cpu() for name, values in self._terms.items()}
+
+    def save(self) -> None:
+        """Write each run's checkpoint."""
+        state = self._optimizer.state[self._theta]
+        for i, run in enumerate(self._group.runs):
+            content = {"theta": self._theta.detach()[i], "average": self._average[i]}
+            content |= {f"buffers.{name}": value[i] for name, value in self._buffers.items()}
+            if self.done < self._config.steps:  # a finished phase needs no moments
+                content |= {name: state[name][i] for name in ("exp_avg", "exp_avg_sq")}
+            run.save({name: value.cpu().clone() for name, value in content.items()}, self.done, self._phase)
+
+    def finish(self) -> None:
+        """Put the averaged weights, and the buffers, into the objectives."""
+        for i, objective in enumerate(self._objectives):
+            with torch.no_grad():
+                for parameter, part in zip(objective.parameters(), self._split(self._average[i]), strict=True):
+                    parameter.copy_(part)
+                for name, buffer in objective.named_buffers():
+                    buffer.copy_(self._buffers[name][i])
+            objective.eval()
+
+    def _train_step(self) -> None:
+        config = self._config
+        loss, terms = self._losses(self._theta, self._draw(), self._step / config.steps)
+        (gradient,) = torch.autograd.grad(loss.sum(), self._theta)
+        norm = gradient.norm(dim=1, keepdim=True)
+        self._theta.grad = gradient * (config.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
+        self._rate.copy_(config.learning_rate * _schedule(self._step, config))
+        self._optimizer.step()
+        self._step.add_(1.0)
+        # The average of the first steps is over few of them, or the initial weights would linger in it.
+        keep = ((1.0 + self._step) / (10.0 + self._step)).clamp(max=config.ema_decay)
+        self._average.lerp_(self._theta.detach(), 1.0 - keep)
+        terms = {name: value.detach() for name, value in terms.items()}
+        terms["gradient_norm"] = norm[:, 0]
+        if self._terms:
+            for name, value in terms.items():
+                self._terms[name].copy_(value)
+        else:
+            self._terms = {name: value.clone() for name, value in terms.items()}
+
+    def _losses(self, theta: Tensor, batch: Any, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Losses (R,) and terms (R,) of all runs."""
+        if len(theta) == 1:
+            buffers = {name: value[0] for name, value in self._buffers.items()}
+            loss, terms = self._loss(theta[0], buffers, _first(batch), progress)
+            return loss[None], {name: value[None] for name, value in terms.items()}
+        mapped = vmap(self._loss, in_dims=(0, 0, 0, None), randomness="different")
+        return mapped(theta, self._buffers, batch, progress)
+
+    def _loss(
+        self, theta: Tensor, buffers: dict[str, Tensor], batch: Any, progress: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        parameters = dict(zip(self._names, self._split(theta), strict=True))
+        return functional_call(self._objectives[0], {**parameters, **buffers}, (batch, progress))
+
+    def _split(self, theta: Tensor) -> list[Tensor]:
+        return [part.view(shape) for part, shape in zip(theta.split(self._sizes), self._shapes, strict=True)]
+
+    def _capture(self) -> None:
+        """Capture one step as a CUDA graph; the steps that warm it up are undone."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        changed = (self._theta, self._average, self._step, *self._buffers.values())
+        kept = [tensor.detach().clone() for tensor in changed]
+        moments = self._optimizer.state.get(self._theta, {})
+        kept_moments = {name: value.clone() for name, value in moments.items()}
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self._train_step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._train_step()
+        with torch.no_grad():
+            for tensor, value in zip(changed, kept, strict=True):
+                tensor.copy_(value)
+            for name, value in self._optimizer.state[self._theta].items():
+                value.copy_(kept_moments[name]) if name in kept_moments else value.zero_()
+        self._graph = graph
+
+    def _load(self) -> int:
+        """Load the runs' checkpoints of this phase, if there are any: the step at which they stand."""
+        states = [run.latest(self._phase) for run in self._group.runs]
+        steps = {0 if state is None else int(state["step"]) for state in states}
+        if len(steps) > 1:
+            folders = ", ".join(str(run.path) for run in self._group.runs)
+            raise DataError(f"the runs {folders} stopped at different steps of {self._phase}; train them one by one")
+        (step,) = steps
+        if step == 0:
+            return 0
+        with torch.no_grad():
+            self._theta.copy_(torch.stack([state["theta"] for state in states]))
+            self._average.copy_(torch.stack([state["average"] for state in states]))
+            for name, value in self._buffers.items():
+                value.copy_(torch.stack([state[f"buffers.{name}"] for state in states]))
+        if step < self._config.steps:
+            moments = {
+                name: torch.stack([state[name] for state in states]).to(self._theta.device)
+                for name in ("exp_avg", "exp_avg_sq")
+            }
+            self._optimizer.state[self._theta] = {
+                "step": torch.tensor(float(step), device=self._theta.device),
+                **moments,
+            }
+            for run in self._group.runs:
+                run.rewind(step, f"{self._phase}/")
+        return step
+
+    def _phase_number(self) -> int:
+        """A number for the phase's name: `hash` of a string differs from process to process."""
+        return int.from_bytes(self._phase.encode()[:8], "little")
+
+
+def _schedule(step: Tensor, config: OptimConfig) -> Tensor:
+    """Linear warm-up, then cosine decay to zero."""
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    decay = 0.5 * (1.0 + torch.cos(math.pi * progress.clamp(0.0, 1.0)))
+    return torch.minimum((step + 1.0) / max(1, config.warmup_steps), decay)
+
+
+def _flat(module: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def _first(batch: Any) -> Any:
+    """The first run's part of a batch."""
+    if batch is None:
+        return None
+    if isinstance(batch, Tensor):
+        return batch[0]
+    parts = [_first(part) for part in batch]
+    return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
+
+
+def _require_finite(terms: dict[str, Tensor], group: Group, phase: str, step: int) -> None:
+    for name, values in terms.items():
+        if not torch.isfinite(values).all():
+            run = group.runs[int(torch.argmin(torch.isfinite(values).int()))]
+            raise DataError(
+                f"{run.path}: {phase}/{name} became non-finite at step {step}; "
+                "check the demonstrations for outliers, or lower the learning rate"
+            )

@@ -1,0 +1,202 @@
+"""Every method of the bench on a made-up world: it trains, alone and in a group, resumes, acts, and refuses what it
+cannot use."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from synthetic import make_store
+from torch import nn
+
+from glam_core.errors import ConfigurationError, DataError
+from glam_core.observation import Observation
+from glam_training import group_fit
+from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
+from glam_training.fit import OptimConfig
+from glam_training.group_fit import Group, fit_group
+from glam_training.methods import is_finished, load, policy, train, train_many
+from glam_training.run import Run
+
+TINY = {"task": "lift", "target_episodes": 4, "auxiliary_episodes": 5, "budget": "smoke"}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory) -> Stores:
+    folder = tmp_path_factory.mktemp("stores")
+    make_store(folder / "target", 10)
+    make_store(folder / "auxiliary", 6, has_actions=False, speed=0.2, seed=100)
+    return Stores(folder / "target", (folder / "auxiliary",))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_in_a_group_and_acts(stores, tmp_path, method):
+    jobs = [Job(Experiment(method=method, seed=seed, **TINY), stores, tmp_path / str(seed)) for seed in (0, 1)]
+    outs = train_many(jobs, CPU, group_size=2)
+    scene = np.zeros((1, 4), np.float32)
+    chunks = []
+    for out in outs:
+        assert is_finished(out)
+        acting = policy(out)
+        chunk = acting.predict(Observation(0.0, {}, {"scene": scene}))
+        assert chunk.shape == (acting.chunk_length, 16 if method in LATENT_METHODS else 5)
+        action = acting.decode(chunk[0], np.zeros(10, np.float32))
+        assert action.shape == (5,) and np.isfinite(action).all()
+        chunks.append(chunk)
+    assert not np.allclose(chunks[0], chunks[1])  # seeds differ
+    assert load(outs[0]).record["config"]["experiment"]["method"] == method
+
+
+class Line(nn.Module):
+    """y = w x + b + offset, with a buffer that differs from run to run."""
+
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("offset", torch.tensor(offset))
+
+    def forward(self, batch, progress):
+        x, y = batch
+        loss = (self.linear(x) + self.offset - y).square().mean()
+        return loss, {"loss": loss}
+
+
+def test_a_group_learns_what_its_runs_learn_alone(tmp_path):
+    x, y = torch.randn(2, 16, 3), torch.randn(2, 16, 2)
+    optim = OptimConfig(steps=30, learning_rate=1e-2, warmup_steps=5, gradient_clip=0.5)
+    weights = {}
+    for parts in (((0,), (1,)), ((0, 1),)):
+        found = []
+        for part in parts:
+            torch.manual_seed(0)
+            lines = [Line(float(i)) for i in (0, 1)]
+            runs = [Run.create(tmp_path / f"{len(parts)}-{i}", {"seed": i}, {}) for i in part]
+            members = [lines[i] for i in part]
+            fit_group(members, lambda p=part: (x[list(p)], y[list(p)]), optim, Group(runs, part, CPU), "line")
+            found += [member.linear.weight.detach() for member in members]
+        weights[len(parts)] = torch.stack(found)
+    torch.testing.assert_close(weights[1], weights[2])
+    torch.manual_seed(0)
+    assert not torch.allclose(weights[1][0], Line(0.0).linear.weight)
+
+
+@pytest.mark.parametrize("method", ["glam", "laom"])
+def test_an_interrupted_run_resumes_to_the_same_weights(stores, tmp_path, monkeypatch, method):
+    monkeypatch.setattr(group_fit, "BLOCK", 5)
+    experiment = Experiment(method=method, **TINY)
+    whole = train(experiment, stores, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    monkeypatch.setattr(group_fit, "CHECKPOINT_S", 0.0)
+    save = Run.save
+
+    def save_then_die(run, state, step, phase="checkpoint"):
+        save(run, state, step, phase)
+        if (phase, step) in {("stage_1", 10), ("policy", 5)}:
+            raise Killed
+
+    monkeypatch.setattr(Run, "save", save_then_die)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train(experiment, stores, tmp_path / "killed")
+        assert not is_finished(tmp_path / "killed")
+        with pytest.raises(DataError, match="not finished"):
+            load(tmp_path / "killed")
+    resumed = train(experiment, stores, tmp_path / "killed")
+    for name in ("policy", "model"):
+        a, b = (torch.load(out / "model.pt", weights_only=True)[name] for out in (whole, resumed))
+        assert a.keys() == b.keys()
+        assert all(torch.allclose(a[key].float(), b[key].float(), atol=1e-5) for key in a)
+
+
+def test_switches_change_what_they_should(stores, tmp_path):
+    for i, switches in enumerate(
+        (
+            Switches(align=False, cross_decode=False, refit=False),
+            Switches(alignment_balance=0.5, beta=1e-2),
+            Switches(latent_size=3, step=2),
+            Switches(prediction="objects"),
+        )
+    ):
+        out = train(Experiment(method="glam", switches=switches, **TINY), stores, tmp_path / str(i))
+        trained = load(out)
+        assert trained.experiment.switches == switches
+        assert trained.model.latent.mean.shape == (switches.latent_size,)
+        assert (out / "decoder.pt").exists() == switches.refit
+    acting = policy(tmp_path / "2")  # latents that span two steps
+    assert acting.chunk_length == 16 and acting.execute_length == 2
+    chunk = acting.predict(Observation(0.0, {}, {"scene": np.zeros((1, 4), np.float32)}))
+    assert chunk.shape == (16, 4)
+    actions = [acting.decode(latent, np.zeros(10, np.float32)) for latent in chunk[:2]]
+    assert actions[0].shape == (5,) and not np.allclose(actions[0], actions[1])
+
+
+def test_a_run_is_of_one_experiment(stores, tmp_path):
+    experiment = Experiment(method="mip", **TINY)
+    out = train(experiment, stores, tmp_path / "run")
+    before = (out / "model.pt").stat().st_mtime_ns
+    train(experiment, stores, out)
+    assert (out / "model.pt").stat().st_mtime_ns == before
+    with pytest.raises(ConfigurationError, match="seed was 0, is 3"):
+        train(dataclasses.replace(experiment, seed=3), stores, out)
+
+
+def test_seeds_choose_demonstrations_and_more_contain_the_fewer():
+    from glam_training.pool import choose_episodes
+
+    few, many = choose_episodes(50, 5, 1, "store"), choose_episodes(50, 20, 1, "store")
+    assert set(few) < set(many)
+    assert set(few) != set(choose_episodes(50, 5, 2, "store"))
+    with pytest.raises(DataError, match="has 50 episodes, 51 were asked for"):
+        choose_episodes(50, 51, 0, "store")
+
+
+def test_bad_sources_are_refused(stores, tmp_path):
+    experiment = Experiment(method="glam", **TINY)
+    target, auxiliary = stores.target, stores.auxiliary[0]
+    for wrong, message in (
+        (Stores(auxiliary, (auxiliary,)), "auxiliary source without actions"),
+        (Stores(target, (target,)), "offers actions as an auxiliary source"),
+        (Stores(target), "name their stores"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            train(experiment, wrong, tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="holds tool actions"):
+        train(dataclasses.replace(experiment, action_space="joint"), stores, tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="holds task 'lift', not 'stack_two'"):
+        train(dataclasses.replace(experiment, task="stack_two"), stores, tmp_path / "run")
+    with pytest.raises(DataError, match="10 episodes, 11 were asked for"):
+        train(dataclasses.replace(experiment, target_episodes=11), stores, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_actions_that_are_not_finite_are_named(tmp_path):
+    store = make_store(tmp_path / "target", 3)
+    action = store._group["data/action"]
+    action[25] = np.full(5, np.nan, np.float32)
+    with pytest.raises(DataError, match="action is not finite in episode 1"):
+        train(Experiment(method="mip", **{**TINY, "target_episodes": 3}), Stores(tmp_path / "target"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "glamm"}, "did you mean 'glam'"),
+        ({"method": "mip", "switches": Switches(beta=1.0)}, "mip has none"),
+        ({"method": "pose_cotraining", "action_space": "joint"}, "tool space only"),
+        ({"method": "glam", "auxiliary_episodes": 0}, "needs at least 1"),
+        ({"method": "mip", "target_episodes": 0}, "target_episodes must be at least 1"),
+    ],
+)
+def test_bad_experiments_are_refused(changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Experiment(**{**TINY, **changes})
+
+
+def test_lists_of_methods_are_of_methods():
+    assert set(LATENT_METHODS) | set(GLAM_METHODS) < set(METHODS)
