@@ -15,7 +15,7 @@ import tyro
 
 from glam_core.stats import wilson_interval
 from glam_sim.cell import COMMAND_STEP_S, Cell
-from glam_sim.model import CAMERAS, CONTROL_STEP_S, EMBODIMENTS, PHYSICS_STEP_S, PHYSICS_STEPS_PER_CONTROL
+from glam_sim.model import CONTROL_STEP_S, EMBODIMENTS, PHYSICS_STEP_S, PHYSICS_STEPS_PER_CONTROL
 from glam_sim.rollout import ExpertController, rollout
 from glam_sim.tasks import TASKS
 
@@ -104,7 +104,7 @@ def run(config: BenchConfig) -> None:
                     f"{result.mean_s:.1f} s an episode, {result.physics_steps_s:,.0f} physics steps/s "
                     f"({result.physics_steps_cpu_s:,.0f} per CPU second)"
                 )
-                for camera in CAMERAS:
+                for camera in cell.cameras:
                     images, masks = bench_camera(cell, camera, config.image_size, config.frames)
                     print(f"{'':16s} {camera:8s} {images:,.0f} images/s, {masks:,.0f} masks/s")
 

@@ -11,29 +11,22 @@ A seed decides everything that follows: same seed and same commands, same bits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import mujoco
 import numpy as np
 
 from glam_core.errors import ConfigurationError, SafetyError, closest
-from glam_core.pose import tool_down, transform, wrap_angle, yaw_of
+from glam_core.pose import inverse, quaternion_xyzw_from_matrix, tool_down, transform, wrap_angle
 from glam_core.spec import VectorSpec
 from glam_core.tool import ToolCommand, ToolState
-from glam_sim.model import (
-    CAMERAS,
-    CONTROL_STEP_S,
-    CUBE_SIZE_M,
-    EMBODIMENTS,
-    PHYSICS_STEPS_PER_CONTROL,
-    WORK_AREA_CENTRE,
-    scene_model,
-)
+from glam_sim.model import CONTROL_STEP_S, EMBODIMENTS, PHYSICS_STEPS_PER_CONTROL, scene_model
 from glam_sim.motion import ArmMotion, Fingers, HandMotion, Motion
+from glam_sim.objects import ObjectState
 from glam_sim.render import OffscreenRenderer
+from glam_sim.scene import scene_spec, scene_vector
 from glam_sim.tasks import TASKS
-from glam_sim.tasks.task import CubeState
 
 COMMAND_STEP_S = 0.1
 """A command is to be reached this long after it was given: the period of actions."""
@@ -41,9 +34,6 @@ HOLD_S = 0.5
 """How long a task's condition must hold without a break."""
 OVERVIEW_SIZE = (480, 640)
 
-_ARM = "arm"
-_START_POSITION = (*WORK_AREA_CENTRE, 0.20)
-_START_SPREAD_M = (0.06, 0.08, 0.04)
 _START_YAW_RAD = 0.35
 _SETTLE_TICKS = 4
 _GRIPPER_SPEED_M_S = {"gen3": 0.15, "umi": 0.20}
@@ -61,13 +51,22 @@ class Joints(NamedTuple):
     velocities: np.ndarray
 
 
+def fingers_of(arm: str) -> set[str]:
+    """Names of the bodies of an arm's fingers."""
+    return {f"{arm}/left_finger", f"{arm}/right_finger"}
+
+
 class Cell:
-    """A table with a task's cubes, one arm or hand-held gripper, and cameras.
+    """A table with a task's objects, one or two arms or hand-held grippers, and cameras.
+
+    Poses of tools, measured and commanded, are in the base frame of their arm; everything else is in the world frame.
 
     Attributes:
         task: the task.
         embodiment: one of `EMBODIMENTS`.
         arms: names of the arms, the keys of `tools` and of commands.
+        bases: `T_world_base` (4, 4) of the arms.
+        cameras: names of the cameras.
         image_size: (height, width) of the images that `render` returns when it is not told.
     """
 
@@ -78,9 +77,13 @@ class Cell:
             raise ConfigurationError(closest(embodiment, EMBODIMENTS, "embodiment"))
         self.task = TASKS[task]
         self.embodiment = embodiment
-        self.arms = (_ARM,)
+        layout = self.task.layout
+        self.arms = layout.arm_names
+        self.bases = {place.name: place.T_world_base for place in layout.arms}
+        self.cameras = layout.cameras
         self.image_size = image_size
-        self._model = scene_model(embodiment, self.task.cubes)
+        self._T_base_world = {arm: inverse(T_world_base) for arm, T_world_base in self.bases.items()}
+        self._model = scene_model(embodiment, layout, self.task.objects)
         self._data = mujoco.MjData(self._model)
         self._motions: dict[str, Motion] = {}
         self._fingers: dict[str, Fingers] = {}
@@ -90,8 +93,8 @@ class Cell:
             self._motions[arm] = _MOTIONS[embodiment](self._model, self._data, prefix)
             self._fingers[arm] = Fingers(self._model, self._data, prefix, _GRIPPER_SPEED_M_S[embodiment])
             self._tool_sites[arm] = self._model.site(f"{prefix}tool").id
-        self._cube_bodies = {cube.name: self._model.body(cube.name).id for cube in self.task.cubes}
-        self._cube_joints = {cube.name: self._model.joint(cube.name) for cube in self.task.cubes}
+        self._object_bodies = {item.name: self._model.body(item.name).id for item in self.task.objects}
+        self._object_joints = {item.name: self._model.joint(item.name) for item in self.task.objects if not item.fixed}
         self._body_of_geom = [self._model.body(body).name for body in self._model.geom_bodyid]
         self._name_of_geom = [
             "table" if self._model.geom(geom).name == "table" else body for geom, body in enumerate(self._body_of_geom)
@@ -101,17 +104,20 @@ class Cell:
         self._goals: dict[str, ToolCommand] = {}
         self._due: dict[str, float] = {}
         self._held_ticks = 0
+        self._spoiled = False
         self._succeeded = False
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Starts the episode that `seed` decides: cubes, tool pose; time 0, gripper open, everything at rest."""
+        """Starts the episode that `seed` decides: objects, tool poses; time 0, grippers open, everything at rest."""
         rng = np.random.default_rng(seed)
         mujoco.mj_resetData(self._model, self._data)
-        for cube, (x, y, yaw) in zip(self.task.cubes, self.task.place(rng), strict=True):
-            self._place(cube.name, np.array([x, y, CUBE_SIZE_M / 2]), yaw)
+        for item, (x, y, yaw) in zip(self.task.objects, self.task.place(rng), strict=True):
+            half = float(wrap_angle(yaw)) / 2
+            self._place(item.name, [x, y, item.rest_height_m], [np.cos(half), 0.0, 0.0, np.sin(half)])
+        layout = self.task.layout
         for arm in self.arms:
-            position = np.array(_START_POSITION) + rng.uniform(-1.0, 1.0, size=3) * _START_SPREAD_M
+            position = np.array(layout.start) + rng.uniform(-1.0, 1.0, size=3) * layout.start_spread
             pose = tool_down(position, rng.uniform(-_START_YAW_RAD, _START_YAW_RAD))
             self._motions[arm].reset(pose)
             self._fingers[arm].reset(0.0)
@@ -122,6 +128,7 @@ class Cell:
             self._tick()
         self._data.time = 0.0
         self._held_ticks = 0
+        self._spoiled = False
         self._succeeded = False
 
     def close(self) -> None:
@@ -145,9 +152,10 @@ class Cell:
 
     @property
     def tools(self) -> dict[str, ToolState]:
-        """The measured tools, by arm."""
+        """The measured tools, by arm, each in its base frame."""
         return {
-            arm: ToolState(self._site_pose(site), self._fingers[arm].closed) for arm, site in self._tool_sites.items()
+            arm: ToolState(self._T_base_world[arm] @ self._site_pose(site), self._fingers[arm].closed)
+            for arm, site in self._tool_sites.items()
         }
 
     def command(self, commands: Mapping[str, ToolCommand]) -> None:
@@ -179,43 +187,32 @@ class Cell:
             self._tick()
 
     @property
-    def joints(self) -> Joints:
-        """The joints, all arms one after the other."""
-        motions = self._motions.values()
-        return Joints(
-            tuple(name for motion in motions for name in motion.joints),
-            np.concatenate([motion.positions for motion in motions]),
-            np.concatenate([motion.velocities for motion in motions]),
-        )
+    def joints(self) -> dict[str, Joints]:
+        """The joints, by arm."""
+        return {
+            arm: Joints(motion.joints, motion.positions, motion.velocities) for arm, motion in self._motions.items()
+        }
 
     # Scene
 
     @property
-    def cubes(self) -> dict[str, CubeState]:
-        """Position and yaw of the cubes, by name."""
-        states = {}
-        for name, body in self._cube_bodies.items():
-            rotation = self._data.xmat[body]
-            states[name] = CubeState(self._data.xpos[body].copy(), float(np.arctan2(rotation[3], rotation[0])))
-        return states
-
-    @property
-    def objects(self) -> dict[str, np.ndarray]:
-        """`T_base_object` (4, 4) of the cubes, by name."""
+    def objects(self) -> dict[str, ObjectState]:
+        """The objects, by name."""
         return {
-            name: transform(self._data.xmat[body].reshape(3, 3), self._data.xpos[body])
-            for name, body in self._cube_bodies.items()
+            name: ObjectState(self._data.xpos[body].copy(), self._data.xmat[body].reshape(3, 3).copy())
+            for name, body in self._object_bodies.items()
         }
 
-    def move_object(self, name: str, T_base_object: np.ndarray) -> None:
-        """Puts a cube somewhere at rest; physics goes on from there."""
-        if name not in self._cube_bodies:
-            raise ConfigurationError(closest(name, self._cube_bodies, "object"))
-        self._place(name, T_base_object[:3, 3], yaw_of(T_base_object))
+    def move_object(self, name: str, T_world_object: np.ndarray) -> None:
+        """Puts an object somewhere at rest; physics goes on from there."""
+        if name not in self._object_bodies:
+            raise ConfigurationError(closest(name, self._object_bodies, "object"))
+        x, y, z, w = quaternion_xyzw_from_matrix(T_world_object[:3, :3])
+        self._place(name, T_world_object[:3, 3], [w, x, y, z])
         mujoco.mj_forward(self._model, self._data)
 
     def touching(self, name: str) -> set[str]:
-        """Names of the bodies in contact with a cube: other cubes, "table", parts of the arm ("arm/left_finger")."""
+        """Names of the bodies in contact with an object: objects, "table", parts of an arm ("arm/left_finger")."""
         others = set()
         for pair in self._data.contact.geom[: self._data.ncon]:
             first, second = self._name_of_geom[pair[0]], self._name_of_geom[pair[1]]
@@ -226,46 +223,38 @@ class Cell:
         return others
 
     def held(self, name: str) -> bool:
-        """Whether both fingers of an arm touch the cube, and nothing else carries it."""
+        """Whether both fingers of an arm touch the object, and nothing else carries it."""
         touched = self.touching(name)
-        return any(touched == {f"{arm}/left_finger", f"{arm}/right_finger"} for arm in self.arms)
+        return any(touched == fingers_of(arm) for arm in self.arms)
 
-    def cube_speed(self, name: str) -> float:
-        """Speed (m/s) of a cube's centre."""
-        start = self._cube_joints[name].dofadr[0]
+    def gripped(self, name: str) -> bool:
+        """Whether both fingers of an arm touch the object, whatever else does."""
+        touched = self.touching(name)
+        return any(touched >= fingers_of(arm) for arm in self.arms)
+
+    def speed(self, name: str) -> float:
+        """Speed (m/s) of the centre of a free object."""
+        start = self._object_joints[name].dofadr[0]
         return float(np.linalg.norm(self._data.qvel[start : start + 3]))
 
     def success(self) -> bool:
-        """Whether the task's condition has held for `HOLD_S` in a row at some time in this episode."""
+        """Whether the task's condition has held for `HOLD_S` in a row in this episode, before anything spoiled it."""
         return self._succeeded
 
     def scene_spec(self) -> VectorSpec:
         """Names and units of `scene_vector`."""
-        components, units = [], []
-        for arm in self.arms:
-            components += [f"{arm}.{part}" for part in ("x", "y", "z", "cos_yaw", "sin_yaw", "gripper")]
-            units += ["m", "m", "m", "1", "1", "1"]
-        for cube in self.task.cubes:
-            components += [f"{cube.name}.{part}" for part in ("x", "y", "z", "cos_4yaw", "sin_4yaw")]
-            units += ["m", "m", "m", "1", "1"]
-        return VectorSpec(name="scene", components=tuple(components), units=tuple(units), frame="base")
+        return scene_spec(self.task)
 
     def scene_vector(self) -> np.ndarray:
         """Returns the privileged scene `(D,) float32`, as `scene_spec` says."""
-        parts: list[float] = []
-        for tool in self.tools.values():
-            yaw = yaw_of(tool.T_base_tool)
-            parts += [*tool.T_base_tool[:3, 3], np.cos(yaw), np.sin(yaw), tool.gripper]
-        for cube in self.cubes.values():
-            parts += [*cube.position, np.cos(4 * cube.yaw), np.sin(4 * cube.yaw)]
-        return np.array(parts, dtype=np.float32)
+        return scene_vector(self.task, self.tools, self.bases, self.objects)
 
     # Cameras
 
     @property
     def mask_classes(self) -> tuple[str, ...]:
         """What the values 1, 2, ... of `render_mask` stand for."""
-        return (*self._cube_bodies, "fingers")
+        return (*self._object_bodies, "fingers")
 
     def render(self, camera: str, height: int | None = None, width: int | None = None) -> np.ndarray:
         """Returns `(H, W, 3) uint8 RGB`; without a size, `image_size`, and `OVERVIEW_SIZE` for the overview."""
@@ -285,25 +274,31 @@ class Cell:
             self._motions[arm].tick(goal.T_base_tool, self._due[arm] - now)
             self._fingers[arm].tick(min(1.0, max(0.0, goal.gripper)))
         mujoco.mj_step(self._model, self._data, PHYSICS_STEPS_PER_CONTROL)
-        self._held_ticks = self._held_ticks + 1 if self.task.holds(self) else 0
+        if self.task.spoils is not None:
+            self._spoiled |= self.task.spoils(self)
+        self._held_ticks = self._held_ticks + 1 if not self._spoiled and self.task.holds(self) else 0
         self._succeeded |= self._held_ticks * CONTROL_STEP_S >= HOLD_S
 
-    def _place(self, name: str, position: np.ndarray, yaw: float) -> None:
-        joint = self._cube_joints[name]
+    def _place(self, name: str, position: Sequence[float], quaternion: Sequence[float]) -> None:
+        """Puts an object at a position (m) with a quaternion (w, x, y, z), world frame, at rest."""
+        if name not in self._object_joints:
+            body = self._model.body_mocapid[self._object_bodies[name]]
+            self._data.mocap_pos[body], self._data.mocap_quat[body] = position, quaternion
+            return
+        joint = self._object_joints[name]
         start, speed = joint.qposadr[0], joint.dofadr[0]
-        half = float(wrap_angle(yaw)) / 2
-        self._data.qpos[start : start + 7] = [*position, np.cos(half), 0.0, 0.0, np.sin(half)]
+        self._data.qpos[start : start + 7] = [*position, *quaternion]
         self._data.qvel[speed : speed + 6] = 0.0
 
     def _site_pose(self, site: int) -> np.ndarray:
         return transform(self._data.site_xmat[site].reshape(3, 3), self._data.site_xpos[site])
 
     def _camera(self, camera: str) -> int:
-        return self._model.camera(f"{_ARM}/wrist" if camera == "wrist" else camera).id
+        return self._model.camera(camera).id
 
     def _renderer(self, camera: str, height: int | None, width: int | None) -> OffscreenRenderer:
-        if camera not in CAMERAS:
-            raise ConfigurationError(closest(camera, CAMERAS, "camera"))
+        if camera not in self.cameras:
+            raise ConfigurationError(closest(camera, self.cameras, "camera"))
         default = OVERVIEW_SIZE if camera == "overview" else self.image_size
         key = (height or default[0], width or default[1], camera == "overview")
         if key not in self._renderers:
@@ -312,7 +307,7 @@ class Cell:
 
     def _mask_classes(self) -> np.ndarray:
         """Class of each geom, with a last entry for "no geom" (-1)."""
-        classes = {name: index for index, name in enumerate(self._cube_bodies, start=1)}
+        classes = {name: index for index, name in enumerate(self._object_bodies, start=1)}
         for arm in self.arms:
-            classes |= {f"{arm}/{finger}": len(self._cube_bodies) + 1 for finger in ("left_finger", "right_finger")}
+            classes |= dict.fromkeys(fingers_of(arm), len(self._object_bodies) + 1)
         return np.array([classes.get(body, 0) for body in self._body_of_geom] + [0], dtype=np.uint8)

@@ -1,10 +1,10 @@
-"""The simulated scene as MJCF: Kinova Gen3 or hand-held gripper, parallel fingers, table, cubes, cameras.
+"""The simulated scene as MJCF: Kinova Gen3s or hand-held grippers, parallel fingers, table, objects, cameras.
 
 The kinematics, masses, inertias and limits of the 7-DoF Gen3 are the numbers that Kinova publishes in its URDF; angles
 that the URDF rounds (3.1416, 1.5708) are exact quarter turns here. All geometry is primitive, which renders several
-times faster than meshes. Only fingers, hand, cubes and table collide; the links of the arm are for the eye.
+times faster than meshes. Only fingers, hands, objects and table collide; the links of the arms are for the eye.
 
-Frames: the base frame stands on the table (z = 0 is the table top), x points to the work area. The tool frame sits
+Frames: a base frame stands on the table (z = 0 is the table top), x points to the work area. The tool frame sits
 between the fingertips, z out of the gripper, y along the closing direction.
 """
 
@@ -25,18 +25,13 @@ from glam_core.gen3 import (
     LINKS,
     TOOL_OFFSET_M,
 )
+from glam_sim.layout import ArmPlace, Layout, wrist_camera
+from glam_sim.objects import ObjectModel
 
 EMBODIMENTS = ("gen3", "umi")
-CAMERAS = ("front", "side", "wrist", "overview")
 
 PHYSICS_STEP_S = 0.0025
 PHYSICS_STEPS_PER_CONTROL = round(CONTROL_STEP_S / PHYSICS_STEP_S)
-
-# Table and cubes (m).
-WORK_AREA_CENTRE = (0.45, 0.0)
-WORK_AREA_SIZE = (0.24, 0.40)
-CUBE_SIZE_M = 0.04
-CUBE_MASS_KG = 0.05
 
 # Gripper: each finger slides from 0 (open) to half the opening (closed).
 OPENING_M = 0.085
@@ -46,26 +41,12 @@ FINGER_HALF_THICKNESS_M = 0.004
 FINGERTIP_M = 0.010
 """How far the fingertips reach beyond the origin of the tool frame."""
 
-# Cameras: position, the point they look at (m, base frame), vertical field of view (degrees).
-_VIEWS = {
-    "front": ((1.16, 0.0, 0.80), (0.44, 0.0, 0.075), 28.0),
-    "side": ((0.40, -0.82, 0.74), (0.45, -0.01, 0.065), 25.5),
-    "overview": ((1.22, -0.92, 0.75), (0.27, 0.0, 0.25), 38.0),
-}
+# Camera on the hand: position, the point it looks at (m, tool frame), vertical field of view (degrees).
 _WRIST_VIEW = ((0.085, 0.0, -0.140), (0.006, 0.0, 0.030), 58.0)
-"""The same for the camera on the hand, in the tool frame."""
 
 _TURNS_X = {2: (0.0, 1.0, 0.0, 0.0), 1: (0.5**0.5, 0.5**0.5, 0.0, 0.0), -1: (0.5**0.5, -(0.5**0.5), 0.0, 0.0)}
 """Quarter turns about x as (w, x, y, z)."""
 _QUARTER_Z = (0.5**0.5, 0.0, 0.0, 0.5**0.5)  # quarter turn about z
-
-
-@dataclass(frozen=True)
-class CubeModel:
-    """A cube on the table: its name in the scene and its colour (r, g, b in 0..1)."""
-
-    name: str
-    colour: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -77,6 +58,23 @@ class _Body:
     inertia: tuple[float, float, float, float, float, float]  # xx, yy, zz, xy, xz, yz
     tip: tuple[float, float, float]  # where the next joint sits, for the capsule that draws the link
     radius: float
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """One arm of a scene.
+
+    Attributes:
+        prefix: put before every name that belongs to it.
+        place: where its base stands.
+        wrist: name of the camera on its hand.
+        meets: attributes of its hand's geoms that let it collide with another arm's hand.
+    """
+
+    prefix: str
+    place: ArmPlace
+    wrist: str
+    meets: str = ""
 
 
 _BASE_INERTIA = (0.004622, 0.004495, 0.002079, 9e-06, 6e-05, 9e-06)
@@ -121,6 +119,10 @@ _FINGER = (0.15, 0.15, 0.17)
 _PALM = {"gen3": (0.17, 0.18, 0.20), "umi": (0.93, 0.93, 0.90)}
 _UMI_ACCENT = (0.95, 0.50, 0.10)
 _TABLE = (0.72, 0.66, 0.57)
+_LEG = (0.35, 0.35, 0.38)
+_LEGS = ((-1, -1), (1, 1), (-1, 1), (1, -1))
+_MEETINGS = (' contype="6"', ' conaffinity="5"')
+"""Bits that let the hands of two arms collide with each other, beside what every hand collides with."""
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -162,30 +164,37 @@ def _inertial(mass: float, centre: Sequence[float], inertia: Sequence[float]) ->
     return f'<inertial mass="{mass}" pos="{_numbers(centre)}" fullinertia="{_numbers(inertia)}"/>'
 
 
-def _finger(prefix: str, name: str, side: float) -> str:
+def _finger(arm: _Arm, name: str, side: float) -> str:
     """One finger, in the tool frame; `side` is +1 or -1 along y. The joint moves it towards the middle."""
     half = (FINGER_HALF_WIDTH_M, FINGER_HALF_THICKNESS_M, 0.0225)
     centre = side * (FINGER_TRAVEL_M + FINGER_HALF_THICKNESS_M)
+    prefix = arm.prefix
+    pad = _geom(
+        "box", half, (0, 0, FINGERTIP_M - half[2]), _FINGER, f'name="{prefix}{name}_pad" class="pad"{arm.meets}'
+    )
+    link = f'name="{prefix}{name}_link" class="solid"{arm.meets}'
     return f"""
 <body name="{prefix}{name}" pos="0 {centre:.9g} 0" gravcomp="1">
   <inertial mass="0.06" pos="0 0 -0.03" diaginertia="4e-5 4e-5 1e-5"/>
   <joint name="{prefix}{name}" type="slide" axis="0 {-side:g} 0" range="0 {FINGER_TRAVEL_M:.9g}" class="finger"/>
-  {_geom("box", half, (0, 0, FINGERTIP_M - half[2]), _FINGER, f'name="{prefix}{name}_pad" class="pad"')}
-  {_geom("box", (0.009, 0.006, 0.018), (0, side * 0.003, -0.053), _FINGER, f'name="{prefix}{name}_link" class="solid"')}
+  {pad}
+  {_geom("box", (0.009, 0.006, 0.018), (0, side * 0.003, -0.053), _FINGER, link)}
 </body>"""
 
 
-def _hand(prefix: str, embodiment: str) -> str:
+def _hand(arm: _Arm, embodiment: str) -> str:
     """Palm, fingers, wrist camera and tool site, in the tool frame."""
     palm = _PALM[embodiment]
+    prefix, meets = arm.prefix, arm.meets
     if embodiment == "gen3":
-        body = _geom("cylinder", (0.036, 0.03), (0, 0, -0.118), palm, f'name="{prefix}palm" class="solid"') + _geom(
-            "box", (0.014, 0.05, 0.018), (0, 0, -0.082), palm, f'name="{prefix}knuckles" class="solid"'
+        body = _geom("cylinder", (0.036, 0.03), (0, 0, -0.118), palm, f'name="{prefix}palm" class="solid"{meets}')
+        body += _geom(
+            "box", (0.014, 0.05, 0.018), (0, 0, -0.082), palm, f'name="{prefix}knuckles" class="solid"{meets}'
         )
         camera_body = ""
     else:
         body = (
-            _geom("box", (0.017, 0.056, 0.022), (0, 0, -0.088), palm, f'name="{prefix}palm" class="solid"')
+            _geom("box", (0.017, 0.056, 0.022), (0, 0, -0.088), palm, f'name="{prefix}palm" class="solid"{meets}')
             + _capsule((0, 0, -0.11), (-0.015, 0, -0.215), 0.019, _UMI_ACCENT)
             + _geom("box", (0.003, 0.045, 0.012), (-0.019, 0, -0.088), _UMI_ACCENT, 'class="visual"')
         )
@@ -196,14 +205,14 @@ def _hand(prefix: str, embodiment: str) -> str:
   <inertial mass="0.60" pos="0 0 -0.10" diaginertia="9e-4 9e-4 6e-4"/>
   {body}{camera_body}
   <site name="{prefix}tool" size="0.002" rgba="0 0 0 0"/>
-  {_camera(f"{prefix}wrist", *_WRIST_VIEW, up=(1.0, 0.0, 0.0))}
-  {_finger(prefix, "left_finger", 1.0)}{_finger(prefix, "right_finger", -1.0)}
+  {_camera(arm.wrist, *_WRIST_VIEW, up=(1.0, 0.0, 0.0))}
+  {_finger(arm, "left_finger", 1.0)}{_finger(arm, "right_finger", -1.0)}
 </body>"""
 
 
-def _arm_chain(prefix: str, index: int) -> str:
+def _arm_chain(arm: _Arm, index: int) -> str:
     """Links from `index` on, nested; the last one carries the flange with the hand."""
-    link, body = LINKS[index], _BODIES[index]
+    link, body, prefix = LINKS[index], _BODIES[index], arm.prefix
     limit = JOINT_LIMITS_RAD[index]
     joint_range = "" if limit is None else f'range="{-limit} {limit}"'
     last = index == len(LINKS) - 1
@@ -215,10 +224,10 @@ def _arm_chain(prefix: str, index: int) -> str:
         child = f"""
 <body name="{prefix}flange" pos="{_numbers(FLANGE.position)}" quat="{_numbers(_TURNS_X[2])}" gravcomp="1">
   <site name="{prefix}flange" size="0.002" rgba="0 0 0 0"/>
-  <body name="{prefix}mount" pos="0 0 {TOOL_OFFSET_M}" {quarter_turn} gravcomp="1">{_hand(prefix, "gen3")}</body>
+  <body name="{prefix}mount" pos="0 0 {TOOL_OFFSET_M}" {quarter_turn} gravcomp="1">{_hand(arm, "gen3")}</body>
 </body>"""
     else:
-        child = _arm_chain(prefix, index + 1)
+        child = _arm_chain(arm, index + 1)
     turned = _numbers(_TURNS_X[link.quarter_turns])
     return f"""
 <body name="{prefix}{link.name}" pos="{_numbers(link.position)}" quat="{turned}" gravcomp="1">
@@ -228,28 +237,42 @@ def _arm_chain(prefix: str, index: int) -> str:
 </body>"""
 
 
-def _gen3(prefix: str) -> str:
+def _stand(place: ArmPlace) -> str:
+    """Position and heading of a base; nothing for one at the world's origin."""
+    if not (place.x or place.y or place.yaw):
+        return ""
+    turn = (np.cos(place.yaw / 2), 0.0, 0.0, np.sin(place.yaw / 2))
+    return f'pos="{_numbers((place.x, place.y, 0.0))}" quat="{_numbers(turn)}" '
+
+
+def _gen3(arm: _Arm) -> str:
     return f"""
-<body name="{prefix}base_link" gravcomp="1">
+<body name="{arm.prefix}base_link" {_stand(arm.place)}gravcomp="1">
   {_inertial(1.697, (-0.000648, -0.000166, 0.084487), _BASE_INERTIA)}
   {_geom("cylinder", (0.062, 0.012), (0, 0, 0.012), _ARM_DARK, 'class="visual"')}
   {_geom("cylinder", (0.047, 0.07), (0, 0, 0.07), _ARM_LIGHT, 'class="visual"')}
-  {_arm_chain(prefix, 0)}
+  {_arm_chain(arm, 0)}
 </body>"""
 
 
-def _umi(prefix: str) -> str:
+def _umi(arm: _Arm) -> str:
     """A gripper that floats: its joints are the position and yaw of the tool in the base frame."""
+    prefix = arm.prefix
     joints = "".join(
         f'<joint name="{prefix}hand_{axis}" type="slide" axis="{vector}" armature="0.2"/>'
         for axis, vector in (("x", "1 0 0"), ("y", "0 1 0"), ("z", "0 0 1"))
     )
     return f"""
-<body name="{prefix}carriage" gravcomp="1">
+<body name="{prefix}carriage" {_stand(arm.place)}gravcomp="1">
   {joints}<joint name="{prefix}hand_yaw" axis="0 0 1" armature="0.01"/>
   <inertial mass="0.2" pos="0 0 0.1" diaginertia="1e-3 1e-3 1e-3"/>
-  <body name="{prefix}mount" quat="{_numbers(_TURNS_X[2])}" gravcomp="1">{_hand(prefix, "umi")}</body>
+  <body name="{prefix}mount" quat="{_numbers(_TURNS_X[2])}" gravcomp="1">{_hand(arm, "umi")}</body>
 </body>"""
+
+
+def _mimic(prefix: str) -> str:
+    """Both fingers of a hand close by the same way."""
+    return f'<joint joint1="{prefix}right_finger" joint2="{prefix}left_finger" polycoef="0 1 0 0 0" solref="0.005 1"/>'
 
 
 def _actuators(prefix: str, embodiment: str) -> str:
@@ -270,16 +293,6 @@ def _actuators(prefix: str, embodiment: str) -> str:
     return motion + fingers
 
 
-def _cube(cube: CubeModel) -> str:
-    half = CUBE_SIZE_M / 2
-    return f"""
-<body name="{cube.name}" pos="0.45 0 {half}">
-  <freejoint name="{cube.name}"/>
-  <geom name="{cube.name}" class="cube" type="box" size="{half} {half} {half}" mass="{CUBE_MASS_KG}"
-    rgba="{_rgba(cube.colour)}"/>
-</body>"""
-
-
 _DEFAULTS = """
 <default>
   <geom mass="0" solref="0.006 1" solimp="0.95 0.99 0.001"/>
@@ -297,15 +310,23 @@ _LOOKS = """
 </asset>"""
 
 
-def scene_xml(embodiment: str, cubes: Sequence[CubeModel], prefix: str = "arm/") -> str:
-    """Builds the scene: one embodiment, the table, the cubes, and the cameras of `CAMERAS`.
+def scene_xml(embodiment: str, layout: Layout, objects: Sequence[ObjectModel]) -> str:
+    """Builds the scene: arms or hands of one embodiment, the table, the objects, and the cameras of the layout.
+
+    Every name that belongs to an arm begins with the arm's name and a slash.
 
     Args:
         embodiment: one of `EMBODIMENTS`.
-        cubes: the cubes on the table, in the order of the task.
-        prefix: put before every name that belongs to the arm, so that a scene can hold several.
+        layout: which arms there are, and where everything stands.
+        objects: what is on the table, in the order of the task.
     """
-    body = _gen3(prefix) if embodiment == "gen3" else _umi(prefix)
+    meetings = _MEETINGS if len(layout.arms) > 1 else ("",)
+    arms = [
+        _Arm(f"{place.name}/", place, wrist_camera(place.name, layout.arm_names), meets)
+        for place, meets in zip(layout.arms, meetings, strict=True)
+    ]
+    x, y, half_x, half_y = layout.table
+    legs = [(x + side * (half_x - 0.1), y + end * (half_y - 0.1)) for side, end in _LEGS]
     return f"""
 <mujoco model="glam {embodiment}">
   <compiler angle="radian" autolimits="true" inertiafromgeom="auto"/>
@@ -322,32 +343,29 @@ def scene_xml(embodiment: str, cubes: Sequence[CubeModel], prefix: str = "arm/")
   <worldbody>
     <light name="key" directional="true" pos="0.9 -0.7 1.8" dir="-0.35 0.45 -1" diffuse="0.5 0.5 0.5"
       specular="0.1 0.1 0.1" castshadow="true"/>
-    <geom name="table" type="box" size="0.55 0.6 0.02" pos="0.35 0 -0.02" rgba="{_rgba(_TABLE)}"
+    <geom name="table" type="box" size="{half_x} {half_y} 0.02" pos="{x} {y:g} -0.02" rgba="{_rgba(_TABLE)}"
       contype="1" conaffinity="3" friction="0.9 0.01 0.0001"/>
-    <geom class="visual" type="box" size="0.05 0.05 0.33" pos="-0.1 -0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
-    <geom class="visual" type="box" size="0.05 0.05 0.33" pos="0.8 0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
-    <geom class="visual" type="box" size="0.05 0.05 0.33" pos="-0.1 0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
-    <geom class="visual" type="box" size="0.05 0.05 0.33" pos="0.8 -0.5 -0.37" rgba="0.35 0.35 0.38 1"/>
+    {"".join(_geom("box", (0.05, 0.05, 0.33), (*leg, -0.37), _LEG, 'class="visual"') for leg in legs)}
     <geom class="visual" type="plane" size="4 4 1" pos="0 0 -0.7" rgba="0.50 0.52 0.55 1"/>
-    {"".join(_camera(name, *view) for name, view in _VIEWS.items())}
-    {body}
-    {"".join(_cube(cube) for cube in cubes)}
+    {"".join(_camera(name, v.position, v.target, v.field_of_view_deg) for name, v in layout.views.items())}
+    {"".join(_gen3(arm) if embodiment == "gen3" else _umi(arm) for arm in arms)}
+    {"".join(item.xml() for item in objects)}
   </worldbody>
   <equality>
-    <joint joint1="{prefix}right_finger" joint2="{prefix}left_finger" polycoef="0 1 0 0 0" solref="0.005 1"/>
+    {"".join(_mimic(arm.prefix) for arm in arms)}
   </equality>
-  <actuator>{_actuators(prefix, embodiment)}</actuator>
+  <actuator>{"".join(_actuators(arm.prefix, embodiment) for arm in arms)}</actuator>
 </mujoco>"""
 
 
-def scene_model(embodiment: str, cubes: Sequence[CubeModel]) -> mujoco.MjModel:
+def scene_model(embodiment: str, layout: Layout, objects: Sequence[ObjectModel]) -> mujoco.MjModel:
     """Compiles the scene of `scene_xml`."""
-    return mujoco.MjModel.from_xml_string(scene_xml(embodiment, cubes))
+    return mujoco.MjModel.from_xml_string(scene_xml(embodiment, layout, objects))
 
 
 def arm_model() -> mujoco.MjModel:
     """Compiles the Gen3 and its gripper alone, for kinematics; its sites are `flange` and `tool`."""
     return mujoco.MjModel.from_xml_string(
         f'<mujoco model="gen3"><compiler angle="radian" autolimits="true"/>{_DEFAULTS}'
-        f"<worldbody>{_gen3('')}</worldbody></mujoco>"
+        f"<worldbody>{_gen3(_Arm('', ArmPlace(''), 'wrist'))}</worldbody></mujoco>"
     )

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from glam_core.errors import ConfigurationError, DataError, closest
 from glam_core.spec import ActionSpec, ImageSpec, ObsSpec, robot_state_spec
 from glam_sim.cell import Cell
-from glam_sim.model import CAMERAS, EMBODIMENTS
+from glam_sim.model import EMBODIMENTS
 from glam_sim.rollout import Episode, ExpertController, Recording, rollout
 from glam_sim.tasks import TASKS
 from glam_training.config import differences, plain
@@ -63,9 +63,10 @@ class DemosConfig:
             raise ConfigurationError(closest(self.task, TASKS, "task"))
         if self.embodiment not in EMBODIMENTS:
             raise ConfigurationError(closest(self.embodiment, EMBODIMENTS, "embodiment"))
+        known = TASKS[self.task].layout.cameras
         for camera in self.cameras:
-            if camera not in CAMERAS:
-                raise ConfigurationError(closest(camera, CAMERAS, "camera"))
+            if camera not in known:
+                raise ConfigurationError(closest(camera, known, "camera"))
         if self.masks and not self.cameras:
             raise ConfigurationError("masks need cameras; add for instance --cameras front side")
         for name in ("episodes", "image_size", "workers"):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from glam_core.errors import ConfigurationError, closest
 from glam_core.pose import interpolate, log_so3
 from glam_core.tool import ToolCommand, ToolState
-from glam_sim.cell import COMMAND_STEP_S, Cell
-from glam_sim.model import CAMERAS, CONTROL_STEP_S, scene_model
+from glam_sim.cell import COMMAND_STEP_S, Cell, Joints
+from glam_sim.model import CONTROL_STEP_S, scene_model
 from glam_sim.tasks import TASKS
 
 TICK_S = CONTROL_STEP_S
@@ -37,12 +37,10 @@ class Snapshot:
         elapsed_s: Simulated time since the reset.
         success: Decided by physics; stays true once reached.
         timed_out: The task's horizon passed without success.
-        tools: The measured tool of every arm.
-        joint_names: `(J,)`.
-        joint_positions: `(J,)` rad; for a free-floating gripper its x, y, z (m) and yaw (rad).
-        joint_velocities: `(J,)`, their rates.
+        tools: The measured tool of every arm, in its base frame.
+        joints: The measured joints of every arm.
         scene: `(D,) float32`, the scene vector.
-        objects: `T_base_object` (4, 4) by name.
+        objects: `T_world_object` (4, 4) by name; the world is the base frame of a single arm.
     """
 
     stamp: float
@@ -53,9 +51,7 @@ class Snapshot:
     success: bool
     timed_out: bool
     tools: Mapping[str, ToolState]
-    joint_names: tuple[str, ...]
-    joint_positions: NDArray[np.float64]
-    joint_velocities: NDArray[np.float64]
+    joints: Mapping[str, Joints]
     scene: NDArray[np.float32]
     objects: Mapping[str, NDArray[np.float64]]
 
@@ -115,7 +111,6 @@ class Episode:
     def snapshot(self, stamp: float) -> Snapshot:
         """The state of the cell as it is now, at `stamp` of the monotonic clock, s."""
         cell = self._cell
-        names, positions, velocities = cell.joints
         success = cell.success()
         return Snapshot(
             stamp=stamp,
@@ -126,11 +121,9 @@ class Episode:
             success=success,
             timed_out=not success and cell.time >= cell.task.horizon * COMMAND_STEP_S,
             tools=cell.tools,
-            joint_names=names,
-            joint_positions=positions,
-            joint_velocities=velocities,
+            joints=cell.joints,
             scene=cell.scene_vector(),
-            objects=cell.objects,
+            objects={name: state.T_world_object for name, state in cell.objects.items()},
         )
 
 
@@ -143,11 +136,12 @@ def known_task(task: str) -> str:
 
 def focal_lengths(embodiment: str, task: str, heights: Mapping[str, int]) -> dict[str, float]:
     """Focal length (pixels) of cameras, by name, from the heights of their images."""
-    model = scene_model(embodiment, TASKS[known_task(task)].cubes)
+    setting = TASKS[known_task(task)]
+    model = scene_model(embodiment, setting.layout, setting.objects)
     lengths = {}
     for camera, height in heights.items():
-        if camera not in CAMERAS:
-            raise ConfigurationError(closest(camera, CAMERAS, "camera"))
-        fovy = math.radians(float(model.camera("arm/wrist" if camera == "wrist" else camera).fovy[0]))
+        if camera not in setting.layout.cameras:
+            raise ConfigurationError(closest(camera, setting.layout.cameras, "camera"))
+        fovy = math.radians(float(model.camera(camera).fovy[0]))
         lengths[camera] = height / (2.0 * math.tan(fovy / 2.0))
     return lengths

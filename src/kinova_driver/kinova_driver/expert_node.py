@@ -1,6 +1,7 @@
 """The scripted expert as a node: demonstrates in a simulated cell, through the same topics as a policy.
 
-It sees the privileged scene vector, decides once per camera frame and sends its decision at the control rate.
+It drives all arms of the station, sees the privileged scene vector, decides once per camera frame and sends its
+decisions at the control rate.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +20,18 @@ from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import SetBool
 
 from glam_core.errors import ConfigurationError, closest
-from glam_core.pose import tool_down
 from glam_core.station import load_station
-from glam_core.tool import ToolCommand, ToolState
+from glam_core.tool import ToolCommand
 from glam_msgs.msg import EpisodeStatus
 from glam_msgs.msg import ToolCommand as ToolCommandMessage
 from glam_sim.experts import Expert
 from glam_sim.model import EMBODIMENTS
+from glam_sim.scene import SeenScene, scene_from_vector
 from glam_sim.tasks import TASKS
-from glam_sim.tasks.task import CubeState
 from kinova_driver import messages
 from kinova_driver.params import declare, parameter
 from kinova_driver.process import run
 
-if TYPE_CHECKING:
-    from glam_sim.cell import Cell
-
-_TOOL_NUMBERS, _CUBE_NUMBERS = 6, 5
 _NEWEST = QoSProfile(depth=1)
 
 
@@ -48,33 +43,18 @@ class ExpertParameters:
     embodiment: str = parameter("gen3", f"what moves: {' or '.join(EMBODIMENTS)}")
 
 
-@dataclass(frozen=True)
-class SeenScene:
-    """What an expert needs to know of a cell: the measured tools by arm, the cubes by name."""
-
-    tools: dict[str, ToolState]
-    cubes: dict[str, CubeState]
-
-
-def scene_from_vector(values: NDArray[np.float32], task: str, arm: str) -> SeenScene:
-    """The scene that a scene vector `(D,)` of a one-armed cell describes; a cube's yaw is known up to quarter turns.
+def seen_scene(values: NDArray[np.float32], task: str, arms: tuple[str, ...]) -> SeenScene:
+    """The scene that a scene vector `(D,)` of a task describes.
 
     Raises:
-        ConfigurationError: The task is unknown, or its scenes have another size.
+        ConfigurationError: The task is unknown, is for other arms, or its scenes have another size.
     """
     if task not in TASKS:
         raise ConfigurationError(closest(task, TASKS, "task"))
-    names = [cube.name for cube in TASKS[task].cubes]
-    size = _TOOL_NUMBERS + _CUBE_NUMBERS * len(names)
-    if values.shape != (size,):
-        raise ConfigurationError(f"a scene of '{task}' with one arm has {size} numbers, not {values.shape}")
-    numbers = values.astype(float)
-    x, y, z, cosine, sine, gripper = numbers[:_TOOL_NUMBERS]
-    tool = ToolState(tool_down(np.array([x, y, z]), float(np.arctan2(sine, cosine))), float(gripper))
-    rows = numbers[_TOOL_NUMBERS:].reshape(len(names), _CUBE_NUMBERS)
-    yaws = np.arctan2(rows[:, 4], rows[:, 3]) / 4.0
-    cubes = {name: CubeState(row[:3], float(yaw)) for name, row, yaw in zip(names, rows, yaws, strict=True)}
-    return SeenScene({arm: tool}, cubes)
+    if TASKS[task].layout.arm_names != arms:
+        wanted = ", ".join(TASKS[task].layout.arm_names)
+        raise ConfigurationError(f"the task '{task}' is for the arms {wanted}; the station has {', '.join(arms)}")
+    return scene_from_vector(values, TASKS[task])
 
 
 class ExpertNode(Node):
@@ -87,13 +67,12 @@ class ExpertNode(Node):
             raise ConfigurationError("the parameter 'station' is empty; give the path of a station file")
         station = load_station(settings.station)
         simulated = [camera for camera in station.cameras if camera.simulated]
-        if len(station.arms) != 1 or not simulated:
+        if not simulated:
             raise ConfigurationError(
-                f"the expert drives one arm, at the pace of a simulated camera; the station '{station.name}' has "
-                f"{len(station.arms)} arms and {len(simulated)} simulated cameras"
+                f"the expert decides at the pace of a simulated camera; the station '{station.name}' has none"
             )
-        self._arm, self._embodiment = station.arms[0], settings.embodiment
-        self._patience_s = station.limits(self._arm.name).stop_timeout_s
+        self._arms, self._embodiment = {arm.name: arm for arm in station.arms}, settings.embodiment
+        self._patience_s = min(station.limits(arm).stop_timeout_s for arm in self._arms)
         if self._embodiment not in EMBODIMENTS:
             raise ConfigurationError(closest(self._embodiment, EMBODIMENTS, "embodiment"))
         self._driving = False
@@ -101,11 +80,15 @@ class ExpertNode(Node):
         self._task = ""
         self._status: EpisodeStatus | None = None
         self._scene: NDArray[np.float32] | None = None
-        self._decision: ToolCommand | None = None
+        self._decision: dict[str, ToolCommand] = {}
         self._observed_at = 0.0
         self._sequence = 0
-        topic = f"{self._arm.namespace}/command"
-        self._commands = self.create_publisher(ToolCommandMessage, topic, 5, event_callbacks=messages.NO_EVENTS)
+        self._commands = {
+            name: self.create_publisher(
+                ToolCommandMessage, f"{arm.namespace}/command", 5, event_callbacks=messages.NO_EVENTS
+            )
+            for name, arm in self._arms.items()
+        }
         # Only what is newest counts, so that nothing of an episode that is over can be taken for the one that begins.
         self.create_subscription(EpisodeStatus, "episode_status", self._on_status, _NEWEST)
         self.create_subscription(Float32MultiArray, "scene", self._on_scene, _NEWEST)
@@ -117,7 +100,8 @@ class ExpertNode(Node):
     def _on_drive(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Begins to demonstrate the episode that is announced next, or ceases."""
         self._driving = request.data
-        self._expert = self._status = self._scene = self._decision = None
+        self._expert = self._status = self._scene = None
+        self._decision = {}
         response.success = True
         return response
 
@@ -132,35 +116,36 @@ class ExpertNode(Node):
             return
         task, seed = self._status.task, self._status.seed
         try:
-            scene = scene_from_vector(self._scene, task, self._arm.name)
+            scene = seen_scene(self._scene, task, tuple(self._arms))
         except ConfigurationError as error:
             self.get_logger().error(str(error), throttle_duration_sec=2.0)
             return
-        seen = cast("Cell", scene)  # of a cell, experts look at no more than a scene has
         if self._expert is None:
             self._expert = Expert(task, self._embodiment, seed)
-            self._expert.reset(seen)
+            self._expert.reset(scene)
             self.get_logger().info(f"demonstrates {task}, seed {seed}")
         self._observed_at = messages.monotonic_from_stamp(message.header.stamp)
-        self._decision = self._expert.act(seen, self._observed_at)[self._arm.name]
+        self._decision = self._expert.act(scene, self._observed_at)
         self._send()
 
     def _send(self) -> None:
         """Sends the decision, for as long as the driver would wait for the next one."""
         now = time.monotonic()
-        if self._decision is None or now - self._observed_at > self._patience_s:
+        if now - self._observed_at > self._patience_s:
             return
-        message = ToolCommandMessage(
-            arm=self._arm.name,
-            sequence=self._sequence,
-            pose=messages.pose_message(self._decision.T_base_tool),
-            gripper=self._decision.gripper,
-        )
-        message.header.stamp = messages.stamp_from_monotonic(now)
-        message.header.frame_id = "/".join(part for part in (self._arm.namespace.strip("/"), "base_link") if part)
-        message.observed_at = messages.stamp_from_monotonic(self._observed_at)
-        message.expires = messages.stamp_from_monotonic(now + self._patience_s)
-        self._commands.publish(message)
+        for name, decision in self._decision.items():
+            namespace = self._arms[name].namespace
+            message = ToolCommandMessage(
+                arm=name,
+                sequence=self._sequence,
+                pose=messages.pose_message(decision.T_base_tool),
+                gripper=decision.gripper,
+            )
+            message.header.stamp = messages.stamp_from_monotonic(now)
+            message.header.frame_id = "/".join(part for part in (namespace.strip("/"), "base_link") if part)
+            message.observed_at = messages.stamp_from_monotonic(self._observed_at)
+            message.expires = messages.stamp_from_monotonic(now + self._patience_s)
+            self._commands[name].publish(message)
         self._sequence += 1
 
 

@@ -9,6 +9,7 @@ import array
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -29,8 +30,6 @@ from glam_msgs.msg import ToolCommand as ToolCommandMessage
 from glam_msgs.msg import ToolState as ToolStateMessage
 from kinova_driver.arm import ArmState
 from kinova_driver.driver import Request, Sent
-
-_COLOURS = {"red": (0.86, 0.13, 0.10), "green": (0.15, 0.6, 0.2), "blue": (0.12, 0.3, 0.8)}
 
 NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
 """For publishers of this package: rclpy's default events cost the executor a third of its time."""
@@ -149,14 +148,27 @@ def vector_message(values: NDArray[np.float32]) -> Float32MultiArray:
     return Float32MultiArray(data=array.array("f", values.tobytes()))
 
 
-def cube_markers(objects: Mapping[str, NDArray[np.float64]], size_m: float, stamp: Time, frame: str) -> MarkerArray:
-    """The cubes, for viewers, for one second; a name such as `red_cube` starts with the colour."""
+@dataclass(frozen=True)
+class Shape:
+    """How viewers draw an object: its bounding box (m), its colour, and whether it is round."""
+
+    size_m: tuple[float, float, float]
+    colour: tuple[float, float, float]
+    is_round: bool
+
+
+def object_markers(
+    objects: Mapping[str, NDArray[np.float64]], shapes: Mapping[str, Shape], stamp: Time, frame: str
+) -> MarkerArray:
+    """The objects at their poses (4, 4), for viewers, for one second."""
     markers = []
     for number, (name, pose) in enumerate(objects.items()):
-        marker = Marker(ns="scene", id=number, type=Marker.CUBE, pose=pose_message(pose))
+        shape = shapes[name]
+        kind = Marker.CYLINDER if shape.is_round else Marker.CUBE
+        marker = Marker(ns="scene", id=number, type=kind, pose=pose_message(pose))
         marker.header = Header(stamp=stamp, frame_id=frame)
-        marker.scale.x = marker.scale.y = marker.scale.z = size_m
-        marker.color.r, marker.color.g, marker.color.b = _COLOURS.get(name.split("_")[0], (0.6, 0.6, 0.6))
+        marker.scale.x, marker.scale.y, marker.scale.z = shape.size_m
+        marker.color.r, marker.color.g, marker.color.b = shape.colour
         marker.color.a = 1.0
         marker.lifetime.sec = 1
         markers.append(marker)

@@ -33,10 +33,11 @@ class SimulatedArm:
     def read(self) -> ArmState:
         """The measurement of the newest control tick."""
         snapshot = self._clock.snapshot()
+        names, positions, velocities = snapshot.joints[self._arm]
         return ArmState(
-            joint_names=snapshot.joint_names,
-            positions=snapshot.joint_positions,
-            velocities=snapshot.joint_velocities,
+            joint_names=names,
+            positions=positions,
+            velocities=velocities,
             efforts=np.empty(0),
             tool=snapshot.tools[self._arm],
             stamp=snapshot.stamp,

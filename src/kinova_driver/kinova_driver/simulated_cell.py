@@ -18,7 +18,8 @@ from glam_core.errors import ConfigurationError, GlamError
 from glam_core.station import ArmConfig, load_station
 from glam_msgs.msg import EpisodeStatus
 from glam_msgs.srv import ResetCell
-from glam_sim.model import CUBE_SIZE_M, EMBODIMENTS
+from glam_sim.model import EMBODIMENTS
+from glam_sim.tasks import TASKS
 from kinova_driver import messages
 from kinova_driver.arm import Arm
 from kinova_driver.cell_clock import CameraView, CellClock, Frame
@@ -123,7 +124,11 @@ class CellNode(Node):
         status.header.stamp = stamp = messages.stamp_from_monotonic(snapshot.stamp)
         status.header.frame_id = BASE_FRAME
         self._status.publish(status)
-        self._markers.publish(messages.cube_markers(snapshot.objects, CUBE_SIZE_M, stamp, BASE_FRAME))
+        shapes = {
+            item.name: messages.Shape(item.extent_m, item.colour, item.is_round)
+            for item in TASKS[snapshot.task].objects
+        }
+        self._markers.publish(messages.object_markers(snapshot.objects, shapes, stamp, BASE_FRAME))
 
     def _diagnose(self) -> None:
         statistics, snapshot = self.clock.statistics(), self.clock.snapshot()

@@ -26,7 +26,7 @@ class Mirror:
 
     def __init__(self, embodiment: str, task: str, view: CameraView) -> None:
         self.task = task
-        self._model = scene_model(embodiment, TASKS[task].cubes)
+        self._model = scene_model(embodiment, TASKS[task].layout, TASKS[task].objects)
         self._data = mujoco.MjData(self._model)
         self._renderer = OffscreenRenderer(self._model, view.height, view.width)
         self._camera = self._model.camera(view.name).id
@@ -37,14 +37,19 @@ class Mirror:
 
     def image(self, snapshot: Snapshot) -> NDArray[np.uint8]:
         """The snapshot as the camera sees it, `(H, W, 3) uint8 RGB`."""
-        for name, position in zip(snapshot.joint_names, snapshot.joint_positions, strict=True):
-            self._set(f"arm/{name}", [position])
+        for arm, joints in snapshot.joints.items():
+            for name, position in zip(joints.names, joints.positions, strict=True):
+                self._set(f"{arm}/{name}", [position])
         for arm, tool in snapshot.tools.items():
             for finger in ("left_finger", "right_finger"):
                 self._set(f"{arm}/{finger}", [tool.gripper * FINGER_TRAVEL_M])
         for name, pose in snapshot.objects.items():
             x, y, z, w = quaternion_xyzw_from_matrix(pose[:3, :3])
-            self._set(name, [*pose[:3, 3], w, x, y, z])
+            mocap = self._model.body(name).mocapid[0]
+            if mocap < 0:
+                self._set(name, [*pose[:3, 3], w, x, y, z])
+            else:
+                self._data.mocap_pos[mocap], self._data.mocap_quat[mocap] = pose[:3, 3], [w, x, y, z]
         mujoco.mj_forward(self._model, self._data)
         return self._renderer.image(self._data, self._camera)
 

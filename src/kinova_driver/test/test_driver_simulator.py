@@ -200,7 +200,7 @@ def test_the_links_of_tf_end_where_the_simulated_tool_is() -> None:
     snapshot = episode.snapshot(0.0)
     episode.close()
     T = np.eye(4)
-    for _, T_parent_link in link_poses(snapshot.joint_positions):
+    for _, T_parent_link in link_poses(snapshot.joints["arm"].positions):
         T = T @ T_parent_link
     tool = snapshot.tools["arm"].T_base_tool
     np.testing.assert_allclose(T[:3, 3] + TOOL_OFFSET_M * T[:3, 2], tool[:3, 3], atol=1e-6)

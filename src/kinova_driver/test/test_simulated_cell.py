@@ -172,7 +172,7 @@ def test_everything_that_a_policy_and_a_viewer_need_is_published(client: Client)
     assert (image.height, image.width, image.encoding, len(image.data)) == (48, 64, "rgb8", 48 * 64 * 3)
     assert 0.0 <= time.monotonic() - messages.monotonic_from_stamp(image.header.stamp) < AWAIT_S
     info = client.next("camera/front/camera_info")
-    fovy = scene_model("gen3", TASKS["lift"].cubes).camera("front").fovy[0]
+    fovy = scene_model("gen3", TASKS["lift"].layout, TASKS["lift"].objects).camera("front").fovy[0]
     assert 2 * np.degrees(np.arctan2(48 / 2, info.k[4])) == pytest.approx(fovy)
     assert (info.k[2], info.k[5]) == (32.0, 24.0)
     joints = client.next("joint_states")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glam_sim.model import CubeModel
-from glam_sim.tasks.task import Goal, Task, View, nearest_quarter, pick, scatter, table_height
+from glam_sim.objects import CubeModel
+from glam_sim.tasks.task import Goal, Task, View, alone, nearest_quarter, pick, scatter, table_height
 
 if TYPE_CHECKING:
     from glam_sim.cell import Cell
@@ -25,12 +25,12 @@ def place(rng: np.random.Generator) -> np.ndarray:
 
 def holds(cell: Cell) -> bool:
     """Whether the cube is high enough and between both fingers."""
-    return table_height(cell.cubes[RED.name]) >= LIFTED_M and cell.held(RED.name)
+    return table_height(cell.objects[RED.name]) >= LIFTED_M and cell.held(RED.name)
 
 
 def plan(view: View, phase: str) -> Goal:
     """The expert: pick the cube, go straight up."""
-    cube = view.cubes[RED.name]
+    cube = view.objects[RED.name]
     goal = pick(view, cube, phase)
     if goal is not None:
         return goal
@@ -38,4 +38,4 @@ def plan(view: View, phase: str) -> Goal:
     return Goal(lifted, nearest_quarter(cube.yaw, view.yaw), 1.0, "carry")
 
 
-LIFT = Task("lift", (RED,), horizon=100, place=place, holds=holds, plan=plan)
+LIFT = Task("lift", (RED,), horizon=100, place=place, holds=holds, plan=alone(plan))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glam_core.errors import ConfigurationError
-from glam_sim.model import CUBE_SIZE_M, WORK_AREA_CENTRE, WORK_AREA_SIZE, CubeModel
+from glam_sim.layout import SINGLE, WORK_AREA_CENTRE, WORK_AREA_SIZE, Layout
+from glam_sim.objects import CUBE_SIZE_M, ObjectModel, ObjectState
 
 if TYPE_CHECKING:
     from glam_sim.cell import Cell
@@ -29,42 +30,38 @@ _AT_CUBE_RAD = 0.12
 _LOST_M = 0.03
 _STOPPED_1_S = 0.35
 _EMPTY_GRIPPER = 0.75
-
-
-@dataclass(frozen=True)
-class CubeState:
-    """Where a cube is: position (3,) m of its centre, yaw (rad), both in the base frame."""
-
-    position: np.ndarray
-    yaw: float
+_CARRY_HOVER_M = 0.07
+_ON_PLACE_M = 0.007
+_ON_PLACE_HEIGHT_M = 0.005
+_ON_PLACE_RAD = 0.15
 
 
 @dataclass(frozen=True)
 class View:
-    """What an expert sees.
+    """What an expert sees, in the world frame.
 
     Attributes:
-        position: (3,) m, the tool in the base frame.
+        position: (3,) m, the tool.
         yaw: rad, of the tool.
         gripper: 0 open to 1 closed.
         gripper_rate: change of the gripper, 1/s, over the last decision step.
-        cubes: by name.
+        objects: by name.
         grasp_offset: (3,) m, where this demonstrator takes hold of a cube, from its centre, in the tool's heading.
-        place_offset: (2,) m, by how much this demonstrator misses a place, base frame.
+        place_offset: (2,) m, by how much this demonstrator misses a place.
     """
 
     position: np.ndarray
     yaw: float
     gripper: float
     gripper_rate: float
-    cubes: Mapping[str, CubeState]
+    objects: Mapping[str, ObjectState]
     grasp_offset: np.ndarray
     place_offset: np.ndarray
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Where an expert wants the tool: position (3,) m, yaw (rad), gripper 0..1; and the phase it is in."""
+    """Where an expert wants a tool: position (3,) m, yaw (rad), world frame, gripper 0..1; and the phase it is in."""
 
     position: np.ndarray
     yaw: float
@@ -78,19 +75,33 @@ class Task:
 
     Attributes:
         name: as in `TASKS`.
-        cubes: in the order of masks and scene vector.
+        objects: in the order of masks and scene vector.
         horizon: decision steps (10 Hz) after which an attempt has failed.
-        place: draws the cubes' (x, y, yaw) in m and rad, one row per cube.
+        place: draws the objects' (x, y, yaw) in m and rad, world frame, one row per object.
         holds: whether the condition for success holds right now; it must do so for `HOLD_S` in a row.
-        plan: the expert: what it sees and its phase ("reach" at first) to its goal.
+        plan: the expert: what each arm sees and the phase it is in ("reach" at first) to the goal of each arm.
+        layout: the arms, and where everything stands.
+        spoils: whether something happens right now after which the attempt cannot succeed any more; None if nothing.
     """
 
     name: str
-    cubes: tuple[CubeModel, ...]
+    objects: tuple[ObjectModel, ...]
     horizon: int
     place: Callable[[np.random.Generator], np.ndarray]
     holds: Callable[[Cell], bool]
-    plan: Callable[[View, str], Goal]
+    plan: Callable[[Mapping[str, View], Mapping[str, str]], dict[str, Goal]]
+    layout: Layout = SINGLE
+    spoils: Callable[[Cell], bool] | None = None
+
+
+def alone(plan: Callable[[View, str], Goal]) -> Callable[[Mapping[str, View], Mapping[str, str]], dict[str, Goal]]:
+    """The plan of a cell whose only arm follows `plan`."""
+
+    def plan_of_cell(views: Mapping[str, View], phases: Mapping[str, str]) -> dict[str, Goal]:
+        ((arm, view),) = views.items()
+        return {arm: plan(view, phases[arm])}
+
+    return plan_of_cell
 
 
 def scatter(rng: np.random.Generator, count: int, distance_m: float) -> np.ndarray:
@@ -112,7 +123,7 @@ def nearest_quarter(yaw: float, reference: float) -> float:
     return yaw + quarter * round((reference - yaw) / quarter)
 
 
-def pick(view: View, cube: CubeState, phase: str) -> Goal | None:
+def pick(view: View, cube: ObjectState, phase: str) -> Goal | None:
     """Reaches for a cube and closes the fingers on it; None once it is in hand (phase "carry")."""
     yaw = nearest_quarter(cube.yaw, view.yaw)
     along, across, up = view.grasp_offset
@@ -133,6 +144,39 @@ def pick(view: View, cube: CubeState, phase: str) -> Goal | None:
     return Goal(above(view, spot, yaw, HOVER_M), yaw, 0.0, "reach")
 
 
+def put(view: View, cube: ObjectState, place: np.ndarray, yaw: float | None, phase: str, retreat_m: float) -> Goal:
+    """Brings a cube to a place: picks it, carries it over the place, lowers, lets go, retreats upwards.
+
+    Args:
+        view: what the expert sees.
+        cube: the cube.
+        place: (3,) m, where its centre should be, world frame.
+        yaw: rad, its heading there, up to quarter turns; None if any will do.
+        phase: what the expert was doing: "reach", "grasp", "carry", "release" or "retreat".
+        retreat_m: height (m) to which the tool retreats.
+    """
+    miss = place - cube.position
+    aside = float(np.hypot(miss[0], miss[1]))
+    aligned = aside < _ON_PLACE_M and abs(miss[2]) < _ON_PLACE_HEIGHT_M
+
+    if phase == "release":
+        if view.gripper > 0.2:
+            return Goal(view.position, view.yaw, 0.0, "release")
+        phase = "retreat"
+    if phase == "retreat" and aside < CUBE_SIZE_M / 2 and miss[2] < CUBE_SIZE_M / 2:
+        return Goal(np.array([*view.position[:2], retreat_m]), view.yaw, 0.0, "retreat")
+
+    goal = pick(view, cube, phase)
+    if goal is not None:
+        return goal
+    turn = 0.0 if yaw is None else nearest_quarter(yaw, cube.yaw) - cube.yaw
+    turn -= np.pi / 2 * round(turn / (np.pi / 2))
+    if aligned and abs(turn) < _ON_PLACE_RAD:
+        return Goal(view.position, view.yaw, 0.0, "release")
+    target = view.position + miss
+    return Goal(above(view, target, view.yaw + turn, _CARRY_HOVER_M), view.yaw + turn, 1.0, "carry")
+
+
 def above(view: View, place: np.ndarray, yaw: float, hover_m: float) -> np.ndarray:
     """A goal that leads to `place` from above: high while the tool is off to the side, down as it comes in line.
 
@@ -146,6 +190,6 @@ def above(view: View, place: np.ndarray, yaw: float, hover_m: float) -> np.ndarr
     return np.array([*(view.position[:2] + share * side), height])
 
 
-def table_height(cube: CubeState) -> float:
+def table_height(cube: ObjectState) -> float:
     """Height (m) of a cube's underside over the table."""
     return float(cube.position[2]) - CUBE_SIZE_M / 2
