@@ -114,7 +114,7 @@ def test_the_seed_decides_the_episode(clock: CellClock) -> None:
 
 
 def test_unknown_names_and_seeds_are_errors_that_help(clock: CellClock) -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown task 'lfit'; legal: lift, stack_two; did you mean 'lift'"):
+    with pytest.raises(ConfigurationError, match=r"unknown task 'lfit'; legal: lift, stack_two, .*; did you mean 'lift'"):
         clock.reset(0, "lfit")
     with pytest.raises(ConfigurationError, match="not -1"):
         clock.reset(-1)
