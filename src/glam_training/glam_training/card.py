@@ -13,6 +13,8 @@ _RECONSTRUCTION = (
     "not available, and neither this model nor its numbers are theirs."
 )
 
+_GLAM = ("glam", "glam_o", "target_only")
+
 
 def model_card(manifest: Manifest, name: str) -> str:
     """Markdown for people.
@@ -28,7 +30,8 @@ def model_card(manifest: Manifest, name: str) -> str:
         ("Measured", _measured(manifest, name)),
         ("Limits", _limits(manifest)),
     ]
-    parts = [f"# {name}: {manifest.method.upper()} for {manifest.task}"]
+    method = manifest.method.upper().replace("_", "-")
+    parts = [f"# {name}: {method} for {manifest.task}"]
     parts += [f"## {title}\n\n{text}" for title, text in sections]
     return "\n\n".join(parts) + "\n"
 
@@ -50,10 +53,12 @@ def _what(manifest: Manifest) -> str:
     text = (
         f"A policy for the task `{manifest.task}` on `{manifest.embodiment}`. It sees {' and '.join(sees)} and {does}."
     )
-    return f"{text}\n\n{_RECONSTRUCTION}" if manifest.method == "glam" else text
+    return f"{text}\n\n{_RECONSTRUCTION}" if manifest.method in _GLAM else text
 
 
 def _data(manifest: Manifest) -> str:
+    if "experiment" in manifest.config:
+        return _bench_data(manifest)
     stage = _stage(manifest, "stage_1")
     auxiliary = [Path(path).name for path in stage.get("auxiliary", [])]
     lines = []
@@ -70,7 +75,25 @@ def _data(manifest: Manifest) -> str:
     return "\n".join(lines) or "Not recorded."
 
 
+def _bench_data(manifest: Manifest) -> str:
+    experiment = _stage(manifest, "experiment")
+    counts = {"target": experiment.get("target_episodes"), "auxiliary": experiment.get("auxiliary_episodes")}
+    lines = []
+    for name, fingerprint in manifest.dataset_fingerprints.items():
+        side = name.split("_")[0]
+        role = "with actions" if side == "target" else "without actions"
+        lines.append(f"- `{name}` ({role}): {counts.get(side)} episodes, fingerprint `{fingerprint[:16]}`")
+    return "\n".join(lines)
+
+
 def _training(manifest: Manifest) -> str:
+    if "experiment" in manifest.config:
+        sizes, seed = _stage(manifest, "sizes"), manifest.config.get("seed")
+        budget = ", ".join(f"{name.removesuffix('_steps')} {n}" for name, n in sizes.items() if name.endswith("_steps"))
+        return (
+            f"Gradient steps: {budget}; seed {seed}; commit `{manifest.commit}`. "
+            "The manifest holds the whole configuration."
+        )
     stage_1, stage_2 = _stage(manifest, "stage_1"), _stage(manifest, "stage_2")
     steps = {
         "segmenter": stage_1.get("segmenter", {}).get("steps") if manifest.obs_spec.images else None,

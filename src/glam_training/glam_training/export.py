@@ -15,6 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,11 +39,16 @@ from glam_core.manifest import (
 from glam_core.normalize import Statistics
 from glam_core.runtime import load_model
 from glam_core.spec import ActionSpec, ObsSpec, VectorSpec
+from glam_training import methods
 from glam_training.card import model_card
+from glam_training.contract import Contract
 from glam_training.data.sampler import policy_windows
 from glam_training.data.store import Store
 from glam_training.models.blocks import Standardizer
-from glam_training.stage2 import TrainedPolicy, load_policy
+from glam_training.models.policy import ActionDecoderModule, PolicyModule
+from glam_training.perceive import SAMPLES_FILE
+from glam_training.run import Run
+from glam_training.stage2 import load_policy
 
 OPSET = 18
 GOLDEN_BATCH = 4
@@ -53,11 +59,114 @@ _METHODS = {"latent": "glam", "direct": "mip"}
 
 
 @dataclass(frozen=True)
+class Exportable:
+    """What an export needs of a finished run, whichever command trained it.
+
+    Attributes:
+        policy: observations to a chunk.
+        decoder: a latent and a robot state to an action; None for a direct policy.
+        contract: what they expect and produce.
+        method: how they were trained.
+        latent_size: d; the size of an action for a direct policy.
+        latent_step: k; 1 for a direct policy.
+        chunk_length: steps of a chunk.
+        execute_length: steps that are executed before the next prediction.
+        inputs: golden observations by ONNX name (B, T, ...).
+        state: (B, S) robot states of the same moments.
+        ranges: of state and action in the demonstrations.
+        fingerprints: of the stores, by name.
+        commit: of the code that trained.
+        config: of the run.
+    """
+
+    policy: PolicyModule
+    decoder: ActionDecoderModule | None
+    contract: Contract
+    method: str
+    latent_size: int
+    latent_step: int
+    chunk_length: int
+    execute_length: int
+    inputs: dict[str, Tensor]
+    state: Tensor
+    ranges: dict[str, Range]
+    fingerprints: dict[str, str]
+    commit: str
+    config: dict[str, Any]
+
+
+def exportable(path: Path) -> Exportable:
+    """The finished run in a folder: of `glam train policy`, `glam train mip` or of the bench.
+
+    Raises:
+        DataError: no run, an unfinished one, or one that cannot be deployed.
+    """
+    return _of_bench(path) if "experiment" in Run.open(path).config else _of_stage_2(path)
+
+
+def _of_stage_2(path: Path) -> Exportable:
+    trained = load_policy(path)
+    store = Store.open(trained.glam.record["config"]["target"])
+    inputs, state = golden_inputs(store, ObsSpec.model_validate(trained.contract.obs_spec))
+    latent = trained.decoder is not None
+    return Exportable(
+        policy=trained.policy,
+        decoder=trained.decoder,
+        contract=trained.contract,
+        method=_METHODS[trained.record["config"]["kind"]],
+        latent_size=trained.glam.config.latent_size if latent else trained.contract.action_size,
+        latent_step=trained.glam.config.step if latent else 1,
+        chunk_length=trained.mip.chunk_length,
+        execute_length=trained.mip.execute_length,
+        inputs=inputs,
+        state=state,
+        ranges={key: _range(values) for key, values in store.load(("state", "action")).items()},
+        fingerprints={Path(name).name: digest for name, digest in trained.record["fingerprints"].items()},
+        commit=trained.record["commit"],
+        config={"stage_1": trained.glam.record["config"], "stage_2": trained.record["config"]},
+    )
+
+
+def _of_bench(path: Path) -> Exportable:
+    trained = methods.load(path)
+    experiment = trained.experiment
+    if trained.step > 1:
+        raise DataError(
+            f"{path}: its latents span {trained.step} steps, which the decoder node does not execute; "
+            "export a run with switches.step 1"
+        )
+    with np.load(path / SAMPLES_FILE, allow_pickle=False) as samples:
+        arrays = dict(samples)
+    keys = [f"image.{name}" for name in trained.contract.cameras]
+    keys += [f"vector.{vector['name']}" for vector in trained.contract.obs_spec["vectors"]]
+    latent = trained.decoder is not None
+    return Exportable(
+        policy=trained.policy,
+        decoder=trained.decoder,
+        contract=trained.contract,
+        method=experiment.method,
+        latent_size=experiment.switches.latent_size if latent else trained.contract.action_size,
+        latent_step=1,
+        chunk_length=experiment.sizes.chunk_length,
+        execute_length=experiment.sizes.execute_length,
+        inputs={key: torch.from_numpy(arrays[key]) for key in keys},
+        state=torch.from_numpy(arrays["state"]),
+        ranges={
+            key: Range(low=tuple(arrays[f"{key}_low"].tolist()), high=tuple(arrays[f"{key}_high"].tolist()))
+            for key in ("state", "action")
+        },
+        fingerprints={name.replace("/", "_"): digest for name, digest in trained.record["fingerprints"].items()},
+        commit=trained.record["commit"],
+        config=trained.record["config"],
+    )
+
+
+@dataclass(frozen=True)
 class ExportConfig:
     """Export a finished policy run to a model folder."""
 
     run: Path
-    """Run folder of stage 2 or of the baseline."""
+    """Run folder of stage 2, of the baseline, or of the bench."""
     out: Path
     """Model folder to write, such as models/lift; must be new or an earlier export."""
 
@@ -71,10 +180,8 @@ def export(config: ExportConfig) -> Manifest:
     """
     if config.out.exists() and any(config.out.iterdir()) and not (config.out / MANIFEST_FILE).exists():
         raise DataError(f"{config.out} holds something that is no model folder; choose another path or delete it")
-    trained = load_policy(config.run)
-    store = Store.open(trained.glam.record["config"]["target"])
-    obs_spec = ObsSpec.model_validate(trained.contract.obs_spec)
-    inputs, state = golden_inputs(store, obs_spec)
+    trained = exportable(config.run)
+    inputs, state = trained.inputs, trained.state
 
     partial = config.out.with_name(config.out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -90,7 +197,7 @@ def export(config: ExportConfig) -> Manifest:
             decoder, {"latent": latent, "state": state}, "action", partial / ACTION_DECODER_FILE
         )
     np.savez(partial / GOLDEN_FILE, allow_pickle=False, **golden)
-    manifest = make_manifest(trained, store, obs_spec)
+    manifest = make_manifest(trained)
     (partial / CARD_FILE).write_text(model_card(manifest, config.out.name))
     written = write_manifest(partial, manifest)
     load_model(partial)
@@ -205,32 +312,29 @@ def golden_inputs(store: Store, obs_spec: ObsSpec) -> tuple[dict[str, Tensor], T
     return inputs, torch.from_numpy(arrays["state"][rows[:, -1]])
 
 
-def make_manifest(trained: TrainedPolicy, store: Store, obs_spec: ObsSpec) -> Manifest:
+def make_manifest(trained: Exportable) -> Manifest:
     """The manifest of a trained policy, not yet evaluated."""
-    action_spec = ActionSpec.model_validate(trained.contract.action_spec)
-    latent = trained.decoder is not None
-    labels = store.load(("state", "action"))
     return Manifest(
-        kind="latent_policy" if latent else "direct_policy",
-        method=_METHODS[trained.record["config"]["kind"]],
+        kind="latent_policy" if trained.decoder is not None else "direct_policy",
+        method=trained.method,
         task=trained.contract.task,
         embodiment=trained.contract.embodiment,
-        obs_spec=obs_spec,
-        action_spec=action_spec,
+        obs_spec=ObsSpec.model_validate(trained.contract.obs_spec),
+        action_spec=ActionSpec.model_validate(trained.contract.action_spec),
         state_spec=VectorSpec.model_validate(trained.contract.state_spec),
-        latent_size=trained.glam.config.latent_size if latent else action_spec.size,
-        latent_step=trained.glam.config.step if latent else 1,
-        chunk_length=trained.mip.chunk_length,
-        execute_length=trained.mip.execute_length,
+        latent_size=trained.latent_size,
+        latent_step=trained.latent_step,
+        chunk_length=trained.chunk_length,
+        execute_length=trained.execute_length,
         statistics=_statistics(trained),
-        training_ranges={key: _range(values) for key, values in labels.items()},
-        dataset_fingerprints={Path(name).name: digest for name, digest in trained.record["fingerprints"].items()},
-        commit=trained.record["commit"],
-        config={"stage_1": trained.glam.record["config"], "stage_2": trained.record["config"]},
+        training_ranges=trained.ranges,
+        dataset_fingerprints=trained.fingerprints,
+        commit=trained.commit,
+        config=trained.config,
     )
 
 
-def _statistics(trained: TrainedPolicy) -> dict[str, Statistics]:
+def _statistics(trained: Exportable) -> dict[str, Statistics]:
     modules: dict[str, nn.Module | None] = {"features": trained.policy.features.standardize}
     if trained.decoder is not None:
         modules |= {name: getattr(trained.decoder, name) for name in ("state", "latent", "action")}

@@ -10,6 +10,7 @@ ordinary loop.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import resource
 import time
@@ -25,6 +26,8 @@ from tqdm import tqdm
 from glam_core.errors import DataError
 from glam_training.fit import OptimConfig
 from glam_training.run import Run
+
+_LOGGER = logging.getLogger(__name__)
 
 BLOCK = 100
 """Steps between two looks at the losses. Randomness is seeded anew for each block, and checkpoints lie between blocks:
@@ -213,25 +216,29 @@ class _Training:
 
     def _capture(self) -> None:
         """Capture one step as a CUDA graph; the steps that warm it up are undone."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
         changed = (self._theta, self._average, self._step, *self._buffers.values())
         kept = [tensor.detach().clone() for tensor in changed]
         moments = self._optimizer.state.get(self._theta, {})
         kept_moments = {name: value.clone() for name, value in moments.items()}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self._train_step()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._train_step()
+        try:
+            with torch.cuda.graph(graph):
+                self._train_step()
+            self._graph = graph
+        except RuntimeError as error:
+            _LOGGER.warning("%s: no CUDA graph, training step by step, several times slower: %s", self._phase, error)
+            torch.cuda.synchronize()
         with torch.no_grad():
             for tensor, value in zip(changed, kept, strict=True):
                 tensor.copy_(value)
             for name, value in self._optimizer.state[self._theta].items():
                 value.copy_(kept_moments[name]) if name in kept_moments else value.zero_()
-        self._graph = graph
 
     def _load(self) -> int:
         """Load the runs' checkpoints of this phase, if there are any: the step at which they stand."""

@@ -13,8 +13,10 @@ from torch import nn
 
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.observation import Observation
+from glam_core.runtime import load_model
 from glam_training import group_fit
 from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
+from glam_training.export import ExportConfig, export
 from glam_training.fit import OptimConfig
 from glam_training.group_fit import Group, fit_group
 from glam_training.methods import is_finished, load, policy, train, train_many
@@ -200,3 +202,26 @@ def test_bad_experiments_are_refused(changes, message):
 
 def test_lists_of_methods_are_of_methods():
     assert set(LATENT_METHODS) | set(GLAM_METHODS) < set(METHODS)
+
+
+@pytest.mark.parametrize("method", ["glam", "bc_mse"])
+def test_runs_of_the_bench_are_exported(stores, tmp_path, method):
+    out = train(Experiment(method=method, **TINY), stores, tmp_path / "run")
+    manifest = export(ExportConfig(out, tmp_path / "model"))
+    assert manifest.method == method
+    assert set(manifest.training_ranges) == {"state", "action"}
+    acting, exported = policy(out), load_model(tmp_path / "model")
+    observation = Observation(0.0, {}, {"scene": np.full((1, 4), 0.3, np.float32)})
+    chunk = exported.predict(observation)
+    np.testing.assert_allclose(chunk, acting.predict(observation), atol=1e-4)
+    state = np.linspace(-1, 1, 10, dtype=np.float32)
+    np.testing.assert_allclose(exported.decode(chunk[0], state), acting.decode(chunk[0], state), atol=1e-4)
+    card = (tmp_path / "model/card.md").read_text()
+    assert "`target` (with actions): 4 episodes" in card
+    assert ("reconstruction" in card) == (method == "glam")
+
+
+def test_latents_over_several_steps_are_not_exported(stores, tmp_path):
+    out = train(Experiment(method="glam", switches=Switches(step=2), **TINY), stores, tmp_path / "run")
+    with pytest.raises(DataError, match="switches.step 1"):
+        export(ExportConfig(out, tmp_path / "model"))

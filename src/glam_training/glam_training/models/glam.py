@@ -187,10 +187,13 @@ def glam_loss(
     z_phi = z_all[:size]
     u_normalised = model.action(u)
 
-    forward_phi = (model.predict_change(o, z_all) - change).square().mean()
-    forward_psi = (model.predict_change(o[:size], z_psi) - change[:size]).square().mean()
-    action_psi = (model.decode(s, z_psi) - u_normalised).square().mean()
-    action_phi = (model.decode(s, z_phi) - u_normalised).square().mean()
+    # Each network is asked once, for both kinds of latents.
+    predicted = model.predict_change(torch.cat([o, o[:size]]), torch.cat([z_all, z_psi]))
+    decoded_psi, decoded_phi = model.decode(torch.cat([s, s]), torch.cat([z_psi, z_phi])).chunk(2)
+    forward_phi = (predicted[: len(o)] - change).square().mean()
+    forward_psi = (predicted[len(o) :] - change[:size]).square().mean()
+    action_psi = (decoded_psi - u_normalised).square().mean()
+    action_phi = (decoded_phi - u_normalised).square().mean()
     heterogeneous = forward_phi + weights.beta * kl_to_prior(q_phi_all)
     grounded = forward_psi + weights.action_weight * action_psi + weights.beta * kl_to_prior(q_psi)
     al = weights.alignment_balance

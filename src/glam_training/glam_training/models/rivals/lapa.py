@@ -43,8 +43,8 @@ class Lapa(nn.Module):
     def nearest(self, encoded: Tensor) -> Tensor:
         """Each token's nearest code: (B, TOKENS, code size)."""
         distance = (encoded[:, :, None] - self.codes).square().sum(-1)
-        choice = torch.nn.functional.one_hot(distance.argmin(-1), VOCABULARY).to(encoded.dtype)
-        return torch.einsum("btv,tvc->btc", choice, self.codes)
+        chosen = distance.argmin(-1, keepdim=True) == torch.arange(VOCABULARY, device=encoded.device)
+        return torch.einsum("btv,tvc->btc", chosen.to(encoded.dtype), self.codes)
 
     def infer_mean(self, moments: Tensor, next_moments: Tensor) -> Tensor:
         """The quantised latent (B, d)."""
