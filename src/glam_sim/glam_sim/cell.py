@@ -22,7 +22,7 @@ from glam_core.pose import inverse, quaternion_xyzw_from_matrix, tool_down, tran
 from glam_core.spec import VectorSpec
 from glam_core.tool import ToolCommand, ToolState
 from glam_sim.model import CONTROL_STEP_S, EMBODIMENTS, PHYSICS_STEPS_PER_CONTROL, scene_model
-from glam_sim.motion import ArmMotion, Fingers, HandMotion, Motion
+from glam_sim.motion import ArmMotion, Fingers, HandMotion, JointDrive, JointState, Motion
 from glam_sim.objects import ObjectState
 from glam_sim.render import OffscreenRenderer
 from glam_sim.scene import scene_spec, scene_vector
@@ -49,6 +49,14 @@ class Joints(NamedTuple):
     names: tuple[str, ...]
     positions: np.ndarray
     velocities: np.ndarray
+
+
+class Configuration(NamedTuple):
+    """Where everything is, in MuJoCo's terms: what a second copy of the model needs to show the same scene."""
+
+    qpos: np.ndarray
+    mocap_pos: np.ndarray
+    mocap_quat: np.ndarray
 
 
 def fingers_of(arm: str) -> set[str]:
@@ -99,11 +107,13 @@ class Cell:
         self._name_of_geom = [
             "table" if self._model.geom(geom).name == "table" else body for geom, body in enumerate(self._body_of_geom)
         ]
+        self._arm_of_geom = np.array([body.partition("/")[0] if "/" in body else "" for body in self._body_of_geom])
         self._class_of_geom = self._mask_classes()
         self._renderers: dict[tuple[int, int, bool], OffscreenRenderer] = {}
         self._goals: dict[str, ToolCommand] = {}
         self._due: dict[str, float] = {}
         self._held_ticks = 0
+        self._driven_steps = 0
         self._spoiled = False
         self._succeeded = False
         self.reset(0)
@@ -127,7 +137,7 @@ class Cell:
         for _ in range(_SETTLE_TICKS):
             self._tick()
         self._data.time = 0.0
-        self._held_ticks = 0
+        self._held_ticks = self._driven_steps = 0
         self._spoiled = False
         self._succeeded = False
 
@@ -186,6 +196,35 @@ class Cell:
         for _ in range(ticks):
             self._tick()
 
+    def drive(self, drives: Mapping[str, JointDrive]) -> None:
+        """Lets one physics step pass in which every arm of the cell is driven by its joints, instead of to a pose.
+
+        Raises:
+            ConfigurationError: the arms are others than those of the cell, or its embodiment has no joints.
+        """
+        if set(drives) != set(self.arms):
+            raise ConfigurationError(f"a step drives the arms {', '.join(self.arms)}, not {', '.join(drives)}")
+        for arm, drive in drives.items():
+            self._arm_motion(arm).drive(drive.speeds, drive.torques)
+            self._fingers[arm].tick(drive.gripper, drive.gripper_speed / PHYSICS_STEPS_PER_CONTROL)
+        mujoco.mj_step(self._model, self._data)
+        self._driven_steps += 1
+        if self._driven_steps % PHYSICS_STEPS_PER_CONTROL == 0:
+            self._judge()
+
+    def joint_state(self, arm: str) -> JointState:
+        """What the joints and the gripper of an arm do, and what touches its hand."""
+        motion, fingers = self._arm_motion(arm), self._fingers[arm]
+        return JointState(
+            motion.positions,
+            motion.velocities,
+            motion.torques,
+            motion.gravity,
+            fingers.closed,
+            fingers.speed,
+            self._contact_wrench(arm),
+        )
+
     @property
     def joints(self) -> dict[str, Joints]:
         """The joints, by arm."""
@@ -194,6 +233,11 @@ class Cell:
         }
 
     # Scene
+
+    @property
+    def configuration(self) -> Configuration:
+        """Where everything is."""
+        return Configuration(self._data.qpos.copy(), self._data.mocap_pos.copy(), self._data.mocap_quat.copy())
 
     @property
     def objects(self) -> dict[str, ObjectState]:
@@ -274,6 +318,10 @@ class Cell:
             self._motions[arm].tick(goal.T_base_tool, self._due[arm] - now)
             self._fingers[arm].tick(min(1.0, max(0.0, goal.gripper)))
         mujoco.mj_step(self._model, self._data, PHYSICS_STEPS_PER_CONTROL)
+        self._judge()
+
+    def _judge(self) -> None:
+        """At every control step: has the task's condition held for long enough?"""
         if self.task.spoils is not None:
             self._spoiled |= self.task.spoils(self)
         self._held_ticks = self._held_ticks + 1 if not self._spoiled and self.task.holds(self) else 0
@@ -289,6 +337,31 @@ class Cell:
         start, speed = joint.qposadr[0], joint.dofadr[0]
         self._data.qpos[start : start + 7] = [*position, *quaternion]
         self._data.qvel[speed : speed + 6] = 0.0
+
+    def _arm_motion(self, arm: str) -> ArmMotion:
+        motion = self._motions.get(arm)
+        if not isinstance(motion, ArmMotion):
+            raise ConfigurationError(
+                f"'{arm}' of a cell with {self.embodiment} has no joints to drive; choose gen3 and one of its arms"
+            )
+        return motion
+
+    def _contact_wrench(self, arm: str) -> np.ndarray:
+        """Force (N) and torque (N m) that contacts exert on the tool of an arm, (6,), in its base frame."""
+        wrench = np.zeros(6)
+        owners = self._arm_of_geom[self._data.contact.geom[: self._data.ncon]] == arm
+        contacts = np.flatnonzero(owners[:, 0] != owners[:, 1])
+        if not len(contacts):
+            return wrench
+        force, tool = np.zeros(6), self._data.site_xpos[self._tool_sites[arm]]
+        for index in contacts:
+            mujoco.mj_contactForce(self._model, self._data, index, force)
+            contact = self._data.contact[index]
+            pushed = contact.frame.reshape(3, 3).T @ force[:3] * (1.0 if owners[index, 1] else -1.0)
+            wrench[:3] += pushed
+            wrench[3:] += np.cross(contact.pos - tool, pushed)
+        R_base_world = self._T_base_world[arm][:3, :3]
+        return np.concatenate([R_base_world @ wrench[:3], R_base_world @ wrench[3:]])
 
     def _site_pose(self, site: int) -> np.ndarray:
         return transform(self._data.site_xmat[site].reshape(3, 3), self._data.site_xpos[site])

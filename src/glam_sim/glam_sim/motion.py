@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import mujoco
 import numpy as np
@@ -15,6 +15,44 @@ _HAND_REACH_M = 0.06
 _HAND_TURN_RAD = 0.4
 _GRIP_LEAD = 0.25
 """How far a finger's set-point may run ahead of the finger; what is beyond the force limit is of no use."""
+
+
+class JointDrive(NamedTuple):
+    """What the joints and the gripper of an arm are told for one physics step, instead of a pose.
+
+    Attributes:
+        speeds: (7,) rad/s.
+        torques: (7,) N m beyond those that hold the arm's weight; NaN for joints that turn at their speed.
+        gripper: 0 (open) to 1 (closed).
+        gripper_speed: Share of the gripper's full speed, 0 to 1.
+    """
+
+    speeds: np.ndarray
+    torques: np.ndarray
+    gripper: float
+    gripper_speed: float
+
+
+class JointState(NamedTuple):
+    """What the joints of an arm do.
+
+    Attributes:
+        positions: (7,) rad.
+        velocities: (7,) rad/s.
+        torques: (7,) N m that the motors exert, what holds the arm's weight included.
+        gravity: (7,) N m of them that hold the arm's weight.
+        gripper: 0 (open) to 1 (closed).
+        gripper_speed: Its rate, 1/s.
+        wrench: (6,) force (N) and torque (N m) of contacts on the tool, base frame.
+    """
+
+    positions: np.ndarray
+    velocities: np.ndarray
+    torques: np.ndarray
+    gravity: np.ndarray
+    gripper: float
+    gripper_speed: float
+    wrench: np.ndarray
 
 
 class Motion(Protocol):
@@ -51,6 +89,7 @@ class ArmMotion:
         self._velocities = slice(model.jnt_dofadr[ids[0]], model.jnt_dofadr[ids[0]] + len(JOINTS))
         first = model.actuator(prefix + JOINTS[0]).id
         self._controls = slice(first, first + len(JOINTS))
+        self._gains = model.actuator_gainprm[self._controls, 0].copy()
         self._data = data
         self._ik = differential_ik()
 
@@ -73,6 +112,22 @@ class ArmMotion:
         """Sets the joint speeds for the next control step."""
         joints = self._data.qpos[self._positions]
         self._data.ctrl[self._controls] = self._ik.joint_speeds(joints, T_base_goal, time_left_s)
+
+    def drive(self, speeds: np.ndarray, torques: np.ndarray) -> None:
+        """Sets the actuators for one physics step: speeds, or torques (N m) where these are not NaN."""
+        # A velocity servo exerts its gain times what it lacks in speed.
+        at_torque = self._data.qvel[self._velocities] + torques / self._gains
+        self._data.ctrl[self._controls] = np.where(np.isnan(torques), speeds, at_torque)
+
+    @property
+    def gravity(self) -> np.ndarray:
+        """Torques (7,) N m that hold the arm's weight."""
+        return self._data.qfrc_gravcomp[self._velocities].copy()
+
+    @property
+    def torques(self) -> np.ndarray:
+        """Torques (7,) N m that the motors exert, `gravity` included."""
+        return self._data.qfrc_actuator[self._velocities] + self.gravity
 
 
 class HandMotion:
@@ -121,6 +176,7 @@ class Fingers:
         self._data = data
         names = [f"{prefix}left_finger", f"{prefix}right_finger"]
         self._positions = [int(model.joint(name).qposadr[0]) for name in names]
+        self._velocities = [int(model.joint(name).dofadr[0]) for name in names]
         self._controls = [model.actuator(name).id for name in names]
         self._step = speed_m_s / OPENING_M * CONTROL_STEP_S
         self._target = 0.0
@@ -138,10 +194,16 @@ class Fingers:
         self._data.ctrl[self._controls] = closed * FINGER_TRAVEL_M
         self._target = closed
 
-    def tick(self, goal: float) -> None:
-        """Moves the set-point one control step towards the goal, 0..1."""
+    @property
+    def speed(self) -> float:
+        """The rate of `closed`, 1/s."""
+        return float(self._data.qvel[self._velocities].sum()) / OPENING_M
+
+    def tick(self, goal: float, share: float = 1.0) -> None:
+        """Moves the set-point towards the goal, 0..1, as far as in one control step, or a `share` of it."""
         closed = self.closed
         start = min(self._target, closed) if goal < closed else max(self._target, closed)
-        target = start + min(self._step, max(-self._step, goal - start))
+        step = share * self._step
+        target = start + min(step, max(-step, goal - start))
         self._target = min(closed + _GRIP_LEAD, max(closed - _GRIP_LEAD, target))
         self._data.ctrl[self._controls] = self._target * FINGER_TRAVEL_M
