@@ -1,4 +1,5 @@
-"""`glam bench loop`: the whole loop in miniature, one command. `glam bench sim`: the simulation's speed, the experts.
+"""`glam bench`: `matrix` runs every method on every task, `report` shows what was measured, `loop` runs the whole loop
+in miniature, `sim` measures the simulation's speed and the experts.
 
 The loop: demonstrations, stage 1, relabelling, stage 2, export, evaluation of the exported folder; and the MIP baseline
 on the same target demonstrations with the same head and budget. Observations are the scene vector (the fast lane).
@@ -7,6 +8,7 @@ on the same target demonstrations with the same head and budget. Observations ar
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from typing import Any
 
 import tyro
 
-from glam_core.errors import ConfigurationError, closest
+from glam_core.errors import ConfigurationError, GlamError, closest
 from glam_core.manifest import MANIFEST_FILE, read_manifest
 from glam_core.stats import wilson_interval
 from glam_sim import bench as simulation
@@ -25,6 +27,10 @@ from glam_training.demos import DemosConfig, record_demos
 from glam_training.evaluate import EvalConfig, evaluate_folder
 from glam_training.export import ExportConfig, export
 from glam_training.fit import OptimConfig
+from glam_training.matrix.report import ReportConfig, write_report
+from glam_training.matrix.runner import MatrixConfig, run_matrix
+from glam_training.matrix.work import Methods
+from glam_training.methods import policy, train_many
 from glam_training.models.mip import MipConfig
 from glam_training.provenance import command_line, git_commit, package_versions
 from glam_training.relabel import relabel
@@ -150,10 +156,25 @@ def loop_table(report: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `glam bench`."""
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
-    benches = {"loop": _loop, "sim": _sim}
+    benches = {"matrix": _matrix, "report": _report, "loop": _loop, "sim": _sim}
     if name not in benches:
         raise ConfigurationError(closest(name, benches, "benchmark"))
     benches[name](rest)
+
+
+def _matrix(arguments: list[str]) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    config = tyro.cli(MatrixConfig, prog="glam bench matrix", args=arguments)
+    summary = run_matrix(config, Methods(train_many, policy))
+    print(summary)
+    if summary.failed:
+        raise GlamError(f"{len(summary.failed)} cells could not be measured; the reasons stand above")
+
+
+def _report(arguments: list[str]) -> None:
+    config = tyro.cli(ReportConfig, prog="glam bench report", args=arguments)
+    for path in write_report(config):
+        print(f"written: {path}")
 
 
 def _loop(arguments: list[str]) -> None:

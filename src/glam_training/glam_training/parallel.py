@@ -40,7 +40,7 @@ def ordered_map(
     pending: deque[Future[Any]] = deque()
     remaining = iter(items)
     try:
-        with _environment(_SINGLE_THREADED):
+        with single_threaded():
             for item in remaining:
                 pending.append(pool.submit(_call, item))
                 if len(pending) == 2 * workers:
@@ -65,9 +65,10 @@ def _call(item: object) -> object:
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Generator[None, None, None]:
-    """Environment that the processes started inside inherit; what the user has set stays."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
+def single_threaded(**others: str) -> Generator[None, None, None]:
+    """Environment that the processes started inside inherit: one core each, and `others`. What the user has set
+    stays."""
+    added = {name: value for name, value in (_SINGLE_THREADED | others).items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield

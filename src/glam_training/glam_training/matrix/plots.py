@@ -1,0 +1,104 @@
+"""Curves of the matrix as pictures: success with its interval, against a number of demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from glam_training.matrix.pooling import Pooled
+
+COLOURS = {
+    "mip": "#7f7f7f",
+    "glam": "#c44e52",
+    "glam_o": "#dd8452",
+    "target_only": "#4c72b0",
+    "oracle": "#55a868",
+    "pseudo_labels": "#8172b3",
+    "pose_cotraining": "#937860",
+    "bc_mse": "#b0b0b0",
+    "lapa": "#64b5cd",
+    "laom": "#2f7f93",
+    "clam": "#8c8c30",
+}
+
+
+def plot_curves(
+    path: Path, curves: Mapping[str, Sequence[tuple[int, Pooled]]], colours: Mapping[str, str], title: str, axis: str
+) -> Path:
+    """Success against a number.
+
+    Args:
+        path: of the PNG.
+        curves: label to points (number, entry), the smallest number first.
+        colours: label to colour.
+        title: of the plot.
+        axis: what the number is.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    ticks = sorted({x for points in curves.values() for x, _ in points})
+    for label, points in curves.items():
+        x = [point[0] for point in points]
+        y = [point[1].rate for point in points]
+        bounds = [point[1].interval for point in points]
+        errors = [
+            [rate - low for rate, (low, _) in zip(y, bounds, strict=True)],
+            [high - rate for rate, (_, high) in zip(y, bounds, strict=True)],
+        ]
+        axes.errorbar(x, y, yerr=errors, marker="o", capsize=3, color=colours[label], label=label)
+        for value, entry in points:
+            axes.scatter([value] * len(entry.rates), entry.rates, s=10, color=colours[label], alpha=0.4)
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("success (bars: 95 % interval, dots: seeds)")
+    axes.set_title(title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return path
+
+
+def plot_tasks(path: Path, rows: Mapping[str, Mapping[str, Pooled]], colours: Mapping[str, str], title: str) -> Path:
+    """Bars of success by task and method.
+
+    Args:
+        path: of the PNG.
+        rows: task to (label to entry).
+        colours: label to colour.
+        title: of the plot.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    labels = list(dict.fromkeys(label for row in rows.values() for label in row))
+    figure = Figure(figsize=(2.0 + 1.9 * len(rows), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    width = 0.85 / max(1, len(labels))
+    for i, label in enumerate(labels):
+        x, y, below, above = [], [], [], []
+        for j, row in enumerate(rows.values()):
+            if (entry := row.get(label)) is not None:
+                low, high = entry.interval
+                x.append(j + (i - (len(labels) - 1) / 2) * width)
+                y.append(entry.rate)
+                below.append(entry.rate - low)
+                above.append(high - entry.rate)
+        axes.bar(x, y, width, yerr=[below, above], color=colours[label], label=label, error_kw={"lw": 0.8})
+    axes.set_xticks(range(len(rows)), list(rows))
+    axes.set_ylim(0, 1.02)
+    axes.set_ylabel("success (95 % interval)")
+    axes.set_title(title)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(fontsize=7, ncols=2, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return path

@@ -1,0 +1,155 @@
+"""Which cells the matrix has, as data: a cell is an `Experiment`, a part is a list of them, a preset a list of parts.
+
+Parts stand in the order of their worth, and so do the cells inside one: a matrix that is stopped early has measured
+what matters most.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from glam_core.errors import ConfigurationError, closest
+from glam_training.experiment import AUXILIARY_METHODS, METHODS, Experiment, Switches
+
+SEEDS = (0, 1, 2)
+"""Seeds of training."""
+TASKS = ("stack_two", "lift", "knock_down", "place", "stack_three")
+"""In the order of the tables."""
+SCARCE = {"stack_two": 20, "lift": 10, "knock_down": 10, "place": 10, "stack_three": 100}
+"""Target demonstrations in the scarce setting of each task."""
+AUXILIARY = 400
+"""Auxiliary demonstrations in the scarce setting."""
+CURVE = (20, 10, 50, 100, 200)
+"""Target demonstrations of the curve over target data on stack_two."""
+AUXILIARY_CURVE = (30, 80, 180, 400)
+"""Auxiliary demonstrations of the curve over auxiliary data on stack_two."""
+STORE_EPISODES = {"state": (500, 400), "images": (500, 400)}
+"""Target and auxiliary episodes in the stores."""
+IMAGE_TASKS = ("stack_two", "lift")
+IMAGE_METHODS = ("glam_o", "mip", "glam", "pseudo_labels", "pose_cotraining")
+IMAGE_SCARCE = {"stack_two": 50, "lift": 20, "knock_down": 20, "place": 20, "stack_three": 100}
+"""Target demonstrations of the image suite."""
+ABLATIONS: dict[str, Switches] = {
+    "no alignment": Switches(align=False),
+    "al = 0": Switches(alignment_balance=0.0),
+    "al = 0.5": Switches(alignment_balance=0.5),
+    "al = 1": Switches(alignment_balance=1.0),
+    "no cross decode": Switches(cross_decode=False),
+    "no refit": Switches(refit=False),
+    "no alignment, no cross decode, no refit": Switches(align=False, cross_decode=False, refit=False),
+    "aligned, no cross decode, no refit": Switches(cross_decode=False, refit=False),
+    "beta = 1e-5": Switches(beta=1e-5),
+    "beta = 1e-3": Switches(beta=1e-3),
+    "beta = 1e-2": Switches(beta=1e-2),
+    "d = 5": Switches(latent_size=5),
+    "d = 8": Switches(latent_size=8),
+    "d = 32": Switches(latent_size=32),
+    "k = 2": Switches(step=2),
+    "k = 4": Switches(step=4),
+    "predicts objects": Switches(prediction="objects"),
+}
+"""GLAM with one thing changed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some cells of the matrix that answer one question."""
+
+    name: str
+    cells: tuple[Experiment, ...]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A matrix.
+
+    Attributes:
+        parts: in the order in which they are run.
+        rollouts: evaluation episodes of each cell.
+        store_episodes: target and auxiliary episodes in the stores, by suite. A cell's seed chooses among them, so they
+            are part of what a cell is.
+    """
+
+    parts: tuple[Part, ...]
+    rollouts: int
+    store_episodes: Mapping[str, tuple[int, int]]
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    makers = {"cpu": _cpu, "gpu": _gpu, "smoke": _smoke}
+    if name not in makers:
+        raise ConfigurationError(closest(name, makers, "preset"))
+    return makers[name]()
+
+
+def _cpu() -> Preset:
+    """Two cores: the state suite complete, the image suite on two tasks."""
+    return Preset((*_state_parts("small"), _images("small", IMAGE_TASKS, IMAGE_METHODS)), 50, STORE_EPISODES)
+
+
+def _gpu() -> Preset:
+    """One GPU, sixteen cores: the same state suite, then images with the larger budget, all tasks and rivals last."""
+    curve, tasks, *others = _state_parts("small")
+    first = _images("paper", IMAGE_TASKS, IMAGE_METHODS)
+    everything = _images("paper", TASKS, tuple(METHODS), "images_all")
+    rest = tuple(cell for cell in everything.cells if cell not in first.cells)
+    return Preset((curve, tasks, first, *others, replace(everything, cells=rest)), 50, STORE_EPISODES)
+
+
+def _smoke() -> Preset:
+    """Minutes of nothing worth knowing: that every method runs."""
+    cells = [
+        Experiment("lift", method, target_episodes=2, auxiliary_episodes=2, seed=seed, budget="smoke")
+        for method, seed in itertools.product(METHODS, (0, 1))
+    ]
+    return Preset((Part("smoke", tuple(cells)),), 2, {"state": (4, 2)})
+
+
+def _state_parts(budget: str) -> tuple[Part, ...]:
+    def state(task: str, method: str, target: int, auxiliary: int = AUXILIARY, **fields: object) -> list[Experiment]:
+        base = Experiment(task, method, target_episodes=target, auxiliary_episodes=auxiliary, budget=budget)
+        return [replace(base, seed=seed, **fields) for seed in SEEDS]
+
+    scarce = SCARCE["stack_two"]
+    curve = [state("stack_two", m, n) for n in CURVE for m in ("mip", "glam", "glam_o")]
+    curve += [state("stack_two", "mip", n) for n in (300,)]
+    tasks = [state(t, m, SCARCE[t]) for t in TASKS for m in METHODS]
+    auxiliary = [state("stack_two", m, scarce, n) for n in AUXILIARY_CURVE for m in ("glam", "glam_o")]
+    # The same number of demonstrations in all, of the target robot only.
+    auxiliary += [state("stack_two", m, scarce + n) for n in AUXILIARY_CURVE for m in ("target_only", "mip")]
+    ablations = [state("stack_two", "glam", scarce, switches=s) for s in ABLATIONS.values()]
+    joint = [state(t, m, SCARCE[t], action_space="joint") for t in TASKS for m in METHODS if m != "pose_cotraining"]
+    return (
+        _part("curve", curve),
+        _part("tasks", tasks),
+        _part("auxiliary", auxiliary),
+        _part("ablations", ablations),
+        _part("joint", joint),
+    )
+
+
+def _images(budget: str, tasks: Iterable[str], methods: Iterable[str], name: str = "images") -> Part:
+    cells = [
+        Experiment(task, method, "images", target_episodes=IMAGE_SCARCE[task], seed=seed, budget=budget)
+        for task in tasks
+        for method in methods
+        for seed in SEEDS
+    ]
+    return _part(name, [cells])
+
+
+def _part(name: str, cells: Iterable[Iterable[Experiment]]) -> Part:
+    return Part(name, tuple(dict.fromkeys(normalised(cell) for group in cells for cell in group)))
+
+
+def normalised(cell: Experiment) -> Experiment:
+    """The cell with what its method does not use at its default: equal runs are equal cells."""
+    unused = cell.method not in AUXILIARY_METHODS and cell.method != "oracle"
+    return replace(cell, auxiliary_episodes=0) if unused else cell

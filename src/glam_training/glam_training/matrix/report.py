@@ -1,0 +1,295 @@
+"""`glam bench report`: the page and the plots of the matrix, made from its records and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from glam_core.errors import DataError
+from glam_training.experiment import METHODS, Experiment, Switches
+from glam_training.matrix.bars import METHOD_NAMES, Bar, all_bars
+from glam_training.matrix.plots import COLOURS, plot_curves, plot_tasks
+from glam_training.matrix.pooling import Pooled, Table
+from glam_training.matrix.presets import (
+    ABLATIONS,
+    AUXILIARY,
+    AUXILIARY_CURVE,
+    IMAGE_SCARCE,
+    SCARCE,
+    TASKS,
+    normalised,
+    preset,
+)
+from glam_training.matrix.record import CellRecord, cell_path, read_records
+
+SUITES = {"state": "State suite", "images": "Image suite"}
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write the page and the plots of the matrix from its records."""
+
+    results: Path = Path("docs/results/matrix")
+    """Folder of the records."""
+    page: Path = Path("docs/results/matrix.md")
+    """Markdown file to write; plots stand beside it."""
+
+
+def write_report(config: ReportConfig) -> list[Path]:
+    """Write the page and its plots; returns their paths.
+
+    Raises:
+        DataError: there are no records, or one of them is damaged or measured on other starts than the tables'.
+    """
+    records = read_records(config.results)
+    if not records:
+        raise DataError(f"{config.results} holds no records; run glam bench matrix first")
+    for record in records:
+        if record.starts.kind != "evaluation":
+            raise DataError(
+                f"{cell_path(config.results, record.experiment)} was measured on the {record.starts.kind} starts, "
+                "which are not for tables; keep it in another folder"
+            )
+    tables = {key: Table(group) for key, group in _by_suite_and_budget(records).items()}
+    budgets = {suite: max(_sizes(tables, suite), key=lambda x: x[1])[0] for suite in SUITES if _sizes(tables, suite)}
+    sections = [_head(records)]
+    main = {suite: tables.get((suite, budgets.get(suite, "")), Table([])) for suite in SUITES}
+    sections.append(_bars(all_bars(main["state"], main["images"], budgets)))
+    paths = [config.page]
+    for (suite, budget), table in sorted(tables.items(), key=lambda item: (item[0][0] != "state", item[0][1])):
+        text, plots = _suite(table, suite, budget, config.page)
+        sections.append(text)
+        paths += plots
+    sections += [_filled(records), _cost(records), _machines(records)]
+    config.page.parent.mkdir(parents=True, exist_ok=True)
+    config.page.write_text("\n\n".join(sections) + "\n")
+    return paths
+
+
+def _by_suite_and_budget(records: Iterable[CellRecord]) -> dict[tuple[str, str], list[CellRecord]]:
+    groups: dict[tuple[str, str], list[CellRecord]] = {}
+    for record in records:
+        groups.setdefault((record.experiment.suite, record.experiment.budget), []).append(record)
+    return groups
+
+
+def _sizes(tables: dict[tuple[str, str], Table], suite: str) -> list[tuple[str, int]]:
+    return [(budget, len(table.entries)) for (s, budget), table in tables.items() if s == suite]
+
+
+def _head(records: Sequence[CellRecord]) -> str:
+    episodes = sum(record.n for record in records)
+    return (
+        "# The matrix\n\n"
+        "Written by `glam bench report` from the records in `matrix/`; run it again rather than edit this page. "
+        f"{len(records)} cells, {episodes} episodes. A cell is one training run, rolled out with its last weights on "
+        "the same starts as all others (seeds from 10000 on; nothing was chosen on them). Entries read: success rate "
+        "over all seeds of training, 95 % Wilson interval, episodes, and in brackets the rate of each seed. The "
+        "interval covers the starts; how much training itself varies is what the brackets show.\n\n"
+        "`glam bench matrix --preset cpu` (or `gpu`) makes the records, and goes on where it was stopped."
+    )
+
+
+def _bars(bars: Sequence[Bar]) -> str:
+    rows = [f"| {bar.what} | {bar.wanted} | {bar.measured or '-'} | **{bar.verdict}** |" for bar in bars]
+    return "\n".join(["## What was to be shown", "", "| what | bar | measured | |", "|---|---|---|---|", *rows])
+
+
+def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list[Path]]:
+    """Section of one suite and budget, and its plots."""
+    scarce = SCARCE if suite == "state" else IMAGE_SCARCE
+    base = Experiment("stack_two", "mip", suite, budget=budget)
+    stem = page.with_suffix("")
+    parts, plots = [f"## {SUITES[suite]}, budget `{budget}`"], []
+
+    def add(path: Path, caption: str) -> None:
+        plots.append(path)
+        parts.append(f"![{caption}]({path.name})")
+
+    for space in ("tool", "joint"):
+        rows = _task_rows(table, replace(base, action_space=space), scarce)
+        if rows:
+            parts.append(f"### Tasks, {space}-space actions\n\n{_task_table(rows, scarce)}")
+            title = f"{SUITES[suite]}, {space} space, {AUXILIARY} auxiliary demonstrations"
+            shown = {task: {METHOD_NAMES[m]: e for m, e in row.items()} for task, row in rows.items()}
+            name = f"{stem.name}_{suite}_{budget}_tasks_{space}.png"
+            add(plot_tasks(page.with_name(name), shown, _named_colours(), title), title)
+
+    curves = {m: _points(table, replace(base, method=m), "target_episodes") for m in METHODS}
+    curves = {m: points for m, points in curves.items() if len(points) > 1}
+    if curves:
+        title = f"stack_two, {suite}: success against target demonstrations"
+        parts.append(f"### Target demonstrations on stack_two\n\n{_curve_table(curves, 'target demonstrations')}")
+        shown = {METHOD_NAMES[m]: points for m, points in curves.items() if m in ("mip", "glam", "glam_o")}
+        path = page.with_name(f"{stem.name}_{suite}_{budget}_target.png")
+        add(plot_curves(path, shown, _named_colours(), title, "target demonstrations"), title)
+
+    auxiliary = _auxiliary_curves(table, base, scarce["stack_two"])
+    if auxiliary:
+        n = scarce["stack_two"]
+        title = f"stack_two, {suite}: {n} target demonstrations and more of either kind"
+        parts.append(f"### Auxiliary demonstrations on stack_two\n\n{_curve_table(auxiliary, f'more than {n} target')}")
+        colours = dict(zip(auxiliary, ("#c44e52", "#dd8452", "#4c72b0", "#7f7f7f"), strict=False))
+        path = page.with_name(f"{stem.name}_{suite}_{budget}_auxiliary.png")
+        add(plot_curves(path, auxiliary, colours, title, "further demonstrations"), title)
+
+    ablations = _ablation_rows(table, replace(base, method="glam", target_episodes=scarce["stack_two"]))
+    if ablations:
+        lines = [f"| {name} | {entry} |" for name, entry in ablations]
+        header = f"### Ablations on stack_two, {scarce['stack_two']} target and {AUXILIARY} auxiliary demonstrations"
+        parts.append("\n".join([header, "", "| | success |", "|---|---|", *lines]))
+    return "\n\n".join(parts), plots
+
+
+def _task_rows(table: Table, base: Experiment, scarce: dict[str, int]) -> dict[str, dict[str, Pooled]]:
+    rows = {}
+    for task in TASKS:
+        cell = replace(base, task=task, target_episodes=scarce[task], auxiliary_episodes=AUXILIARY)
+        methods = [m for m in METHODS if not (m == "pose_cotraining" and base.action_space == "joint")]
+        row = {m: e for m in methods if (e := table.get(replace(cell, method=m))) is not None}
+        if row:
+            rows[task] = row
+    return rows
+
+
+def _task_table(rows: dict[str, dict[str, Pooled]], scarce: dict[str, int]) -> str:
+    header = " | ".join(f"{task}, {scarce[task]} target" for task in rows)
+    lines = [f"| | {header} |", "|---" * (len(rows) + 1) + "|"]
+    for method, name in METHOD_NAMES.items():
+        if any(method in row for row in rows.values()):
+            entries = [str(row[method]) if method in row else "-" for row in rows.values()]
+            lines.append(f"| {name} | {' | '.join(entries)} |")
+    return "\n".join(lines)
+
+
+def _points(table: Table, base: Experiment, field: str) -> list[tuple[int, Pooled]]:
+    """Entries that differ from `base` in one number."""
+    wanted = replace(normalised(base), seed=0, **{field: 1})
+    found = [
+        (getattr(entry.experiment, field), entry)
+        for entry in table.entries.values()
+        if replace(entry.experiment, **{field: 1}) == wanted
+    ]
+    return sorted(found, key=lambda point: point[0])
+
+
+def _auxiliary_curves(table: Table, base: Experiment, scarce: int) -> dict[str, list[tuple[int, Pooled]]]:
+    curves: dict[str, list[tuple[int, Pooled]]] = {}
+    for count in AUXILIARY_CURVE:
+        entries = {
+            f"{METHOD_NAMES[m]}, auxiliary": replace(base, method=m, target_episodes=scarce, auxiliary_episodes=count)
+            for m in ("glam", "glam_o")
+        }
+        entries |= {
+            f"{METHOD_NAMES[m]}, more target": replace(base, method=m, target_episodes=scarce + count)
+            for m in ("target_only", "mip")
+        }
+        for label, cell in entries.items():
+            if (entry := table.get(cell)) is not None:
+                curves.setdefault(label, []).append((count, entry))
+    return {label: points for label, points in curves.items() if len(points) > 1}
+
+
+def _curve_table(curves: dict[str, list[tuple[int, Pooled]]], axis: str) -> str:
+    numbers = sorted({number for points in curves.values() for number, _ in points})
+    lines = [f"| {axis} | {' | '.join(map(str, numbers))} |", "|---" * (len(numbers) + 1) + "|"]
+    for label, points in curves.items():
+        by_number = dict(points)
+        cells = [str(by_number[n]) if n in by_number else "-" for n in numbers]
+        lines.append(f"| {METHOD_NAMES.get(label, label)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _ablation_rows(table: Table, base: Experiment) -> list[tuple[str, Pooled]]:
+    rows = [
+        (name, entry)
+        for name, switches in {"GLAM": Switches(), **ABLATIONS}.items()
+        if (entry := table.get(replace(base, switches=switches))) is not None
+    ]
+    return rows if len(rows) > 1 else []
+
+
+def _filled(records: Sequence[CellRecord]) -> str:
+    """Which cells of the presets are measured."""
+    measured = {record.experiment for record in records}
+    lines = ["## Which cells are filled", "", "| preset | part | measured | of |", "|---|---|---|---|"]
+    for name in ("cpu", "gpu"):
+        for part in preset(name).parts:
+            count = sum(cell in measured for cell in part.cells)
+            lines.append(f"| {name} | {part.name} | {count} | {len(part.cells)} |")
+    return "\n".join(lines)
+
+
+def _cost(records: Sequence[CellRecord]) -> str:
+    """What training and rollouts cost, by machine, suite, budget and method."""
+    groups: dict[tuple[str, str, str, str], list[CellRecord]] = {}
+    for record in records:
+        cell = record.experiment
+        groups.setdefault((_machine(record), cell.suite, cell.budget, cell.method), []).append(record)
+    lines = [
+        "## Cost",
+        "",
+        "Medians over the cells. Runs of one shape may be trained together; the time of the group and the runs in it "
+        "stand side by side. Rollouts: seconds of one core per episode.",
+        "",
+        "| machine | suite | budget | method | cells | training, s | runs together | peak memory, MB | "
+        "on the GPU, MB | rollout, s |",
+        "|---" * 10 + "|",
+    ]
+    order = list(METHODS)
+    for key in sorted(groups, key=lambda k: (k[0], k[1] != "state", k[2], order.index(k[3]))):
+        group = groups[key]
+        costs = [record.cost for record in group]
+        values = [median(cost[name] for cost in costs) for name in ("training_s", "trained_together")]
+        memory = [median(cost[name] for cost in costs) for name in ("training_peak_memory_mb", "training_peak_gpu_mb")]
+        rollout = median(record.cost["rollouts_core_s"] / record.n for record in group)
+        lines.append(
+            f"| {' | '.join(key)} | {len(group)} | {values[0]:.0f} | {values[1]:.0f} | "
+            f"{memory[0]:.0f} | {memory[1]:.0f} | {rollout:.2f} |"
+        )
+    return "\n".join([*lines, "", *_stage_costs(records)])
+
+
+def _stage_costs(records: Sequence[CellRecord]) -> list[str]:
+    """What each stage cost."""
+    groups: dict[tuple[str, str, str, str], list[tuple[float, float, float, float]]] = {}
+    for record in records:
+        cell = record.experiment
+        for stage, cost in record.stages.items():
+            together = cost.get("trained_together", 1)
+            samples = 2 * record.budget["batch_size"] * together * cost["steps"] / max(cost["seconds"], 1e-9)
+            key = (_machine(record), cell.suite, cell.budget, stage)
+            groups.setdefault(key, []).append((cost["seconds"], together, samples, cost["peak_memory_mib"]))
+    lines = [
+        "Stages of training: medians over the runs, examples per second over all runs that were trained together.",
+        "",
+        "| machine | suite | budget | stage | s | runs together | examples/s | peak memory, MiB |",
+        "|---" * 8 + "|",
+    ]
+    for key in sorted(groups, key=lambda k: (k[0], k[1] != "state", *k[2:])):
+        values = [median(column) for column in zip(*groups[key], strict=True)]
+        numbers = f"{values[0]:.1f} | {values[1]:.0f} | {values[2]:.0f} | {values[3]:.0f}"
+        lines.append(f"| {' | '.join(key)} | {numbers} |")
+    return lines
+
+
+def _machines(records: Sequence[CellRecord]) -> str:
+    versions = Counter(", ".join(f"{k} {v}" for k, v in record.versions.items()) for record in records)
+    commits = Counter(record.commit[:12] for record in records)
+    lines = ["## Provenance", ""]
+    lines += [f"- {count} cells: {text}" for text, count in versions.most_common()]
+    lines += [f"- {count} cells: commit `{text}`" for text, count in commits.most_common()]
+    return "\n".join(lines)
+
+
+def _machine(record: CellRecord) -> str:
+    hardware = record.hardware
+    gpu = f"{hardware['gpu']}, " if hardware["gpu"] else ""
+    return f"{gpu}{hardware['cores']} cores"
+
+
+def _named_colours() -> dict[str, str]:
+    return {METHOD_NAMES[method]: colour for method, colour in COLOURS.items()}
