@@ -16,12 +16,18 @@ from kinova_driver.kortex.definitions import (
 
 EMERGENCY_STOP = "EMERGENCY_STOP_ACTIVATED"
 """What the base reports from an emergency stop until its faults are cleared."""
+ARM_IN_FAULT = "ARM_IN_FAULT"
+"""Our own: the arm is in the state of fault, and its banks do not say why."""
 CONNECTION_LOST = "CONNECTION_LOST"
 """Our own: nothing was heard from the arm for too long."""
-SESSION_LOST = "SESSION_LOST"
-"""Our own: the arm does not take commands from this session, because it ended or another one took control."""
-UNCLEARED = "CONNECTION_RESTORED"
+CONNECTION_RESTORED = "CONNECTION_RESTORED"
 """Our own: the arm is back after it was lost, and waits for `clear_faults`."""
+SESSION_LOST = "SESSION_LOST"
+"""Our own: the arm takes no commands from this session, because it ended or another one took control."""
+SERVOING_MODE_CHANGED = "SERVOING_MODE_CHANGED"
+"""Our own: somebody took the arm out of single-level servoing."""
+ACTION_ABORTED = "ACTION_ABORTED"
+"""Our own: a motion of the arm's own ended before its goal."""
 
 
 def _bits(enumeration) -> dict[int, str]:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glam_core.errors import SpecError
+from glam_core.gen3 import JOINT_LIMITS_RAD
 from glam_core.pose import transform
 
 Array = NDArray[np.float64]
 
-CONTINUOUS_JOINTS = (0, 2, 4, 6)
+CONTINUOUS_JOINTS = tuple(index for index, limit in enumerate(JOINT_LIMITS_RAD) if limit is None)
 """Joints of the Gen3 without a stop, 0-based; the others never turn past half a turn."""
 
 

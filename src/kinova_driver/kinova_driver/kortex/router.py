@@ -113,6 +113,11 @@ class RouterClient:
         """How many calls wait for their answers."""
         return len(self._calls)
 
+    def SetActivationStatus(self, status: bool) -> None:
+        """What programs for the official client call with False at the end: `close`."""
+        if not status:
+            self.close()
+
     def close(self) -> None:
         """Fails the calls that wait and ends the callbacks' thread. The transport is left to its owner."""
         self.on_closed("the connection is closed on this side")
