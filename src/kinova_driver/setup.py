@@ -19,6 +19,7 @@ setup(
     entry_points={
         "console_scripts": [
             "driver_node = kinova_driver.driver_node:main",
+            "kinova-sim = kinova_driver.simulator.cli:main",
             "expert_node = kinova_driver.expert_node:main",
             "simulated_cell = kinova_driver.simulated_cell:main",
         ]

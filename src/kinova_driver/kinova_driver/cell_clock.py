@@ -1,4 +1,4 @@
-"""A simulated cell in real time: stepped by the wall clock, its cameras rendered on the capture grid."""
+"""A simulated cell in real time: stepped by the wall clock, measured at every control tick."""
 
 from __future__ import annotations
 
@@ -6,74 +6,34 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from glam_core.errors import ConfigurationError, GlamError
-from glam_core.tool import ToolCommand, ToolState
+from glam_core.tool import ToolState
 from kinova_driver.arm import ArmError
 from kinova_driver.episode import TICK_S, Episode, Snapshot, known_task
+from kinova_driver.movers import Mover, ToolGoals
 
 logger = logging.getLogger(__name__)
 
 MAX_LAG_S = 0.1
 """A cell that falls further behind the wall clock gives up on the lost time, and counts an overrun."""
-ANSWER_S = 0.010
-"""Between a measurement and the motion that follows it: time for a driver to answer within the same tick."""
 
 _WINDOW = 400
 
 
-class Order(Enum):
-    """What an arm is told, other than where to go."""
-
-    HOLD = "hold"
-    HOME = "home"
-    NONE = "none"
-    """Nothing new: it stays with the last goal."""
-
-
-@dataclass(frozen=True)
-class CameraView:
-    """One camera of the cell: which, how large, how often. Cameras with the same rate capture the same instants."""
-
-    name: str
-    height: int
-    width: int
-    rate_hz: float = 10.0
-
-    @property
-    def period_ticks(self) -> int:
-        """Control ticks between two frames."""
-        return max(1, round(1.0 / (self.rate_hz * TICK_S)))
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """An image `(H, W, 3) uint8 RGB` and when it was captured (monotonic clock, s)."""
-
-    camera: str
-    image: NDArray[np.uint8]
-    stamp: float
-
-
 @dataclass(frozen=True)
 class Failures:
-    """What is broken: for tests of everything that stands behind the arm."""
+    """What is broken: for tests of everything that stands behind the cell."""
 
     frozen: bool = False
-    """The cell stands still, and no new measurement or frame comes."""
+    """The cell stands still, and no new measurement comes."""
     nan_state: bool = False
     """Measurements are NaN."""
-    deaf: bool = False
-    """The arms do not follow commands."""
-    dark: bool = False
-    """The cameras deliver no frames."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +45,19 @@ class Statistics:
     """Since the start: how often time was given up."""
     tick_median_s: float
     tick_p99_s: float
+    """Work per tick, waiting left out."""
 
 
 class CellClock:
-    """Steps a cell by the wall clock on a thread of its own, which alone touches the cell and its GL contexts."""
+    """Steps a cell by the wall clock on a thread of its own, which alone touches the cell."""
 
     def __init__(
         self,
         embodiment: str,
         task: str,
         seed: int,
-        cameras: Sequence[CameraView] = (),
-        on_frame: Callable[[Frame], None] = lambda frame: None,
-        on_measured: Callable[[], None] = lambda: None,
+        make_mover: Callable[[Episode], Mover] | None = None,
+        on_measured: Callable[[Snapshot], None] = lambda snapshot: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepares the clock; `start` makes the cell.
@@ -106,21 +66,21 @@ class CellClock:
             embodiment: One of `glam_sim.model.EMBODIMENTS`.
             task: One of `glam_sim.tasks.TASKS`.
             seed: Decides the first initial state.
-            cameras: What is rendered.
-            on_frame: Called on the clock's thread with every frame; it has to be quick.
-            on_measured: Called on the clock's thread at every tick: a snapshot waits, for `ANSWER_S`, to be answered.
+            make_mover: Makes what moves the arms, once the cell is there; without it, `goals` does.
+            on_measured: Called on the clock's thread with every tick's snapshot; it has to be quick.
             clock: Monotonic time, s.
         """
         self._embodiment, self._task, self._seed = embodiment, known_task(task), seed
-        self._cameras, self._on_frame, self._on_measured, self._clock = tuple(cameras), on_frame, on_measured, clock
-        self._lock = threading.Lock()
+        self.goals = ToolGoals()
+        """Moves the tools where nothing else does."""
+        self._make_mover, self._on_measured, self._clock = make_mover, on_measured, clock
         self._over = threading.Event()
         self._ready: Future[None] = Future()
         self._resets: deque[tuple[int, str, Future[None]]] = deque()
-        self._orders: dict[str, ToolCommand | Order] = {}
         self._failures = Failures()
         self._snapshot: Snapshot | None = None
         self._overruns = 0
+        self._waited_s = 0.0
         self._ticks: deque[tuple[float, float]] = deque(maxlen=_WINDOW)
         self._thread = threading.Thread(target=self._run, name="cell", daemon=True)
 
@@ -147,23 +107,6 @@ class CellClock:
             raise ArmError("the simulated cell is not running")
         return snapshot
 
-    def command(self, arm: str, command: ToolCommand) -> None:
-        """Sends an arm to a pose, from the next tick on."""
-        self._order(arm, command)
-
-    def hold(self, arm: str) -> None:
-        """Brings an arm to rest where it is at the next tick; its gripper keeps its goal."""
-        self._order(arm, Order.HOLD)
-
-    def home(self, arm: str) -> None:
-        """Sends an arm to where the episode began, gripper open."""
-        self._order(arm, Order.HOME)
-
-    def is_homing(self, arm: str) -> bool:
-        """Whether an arm is on its way home."""
-        with self._lock:
-            return self._orders.get(arm) is Order.HOME
-
     def reset(self, seed: int, task: str = "", timeout_s: float = 20.0) -> None:
         """Puts the cell into the initial state that the seed decides, and waits for it.
 
@@ -173,7 +116,7 @@ class CellClock:
             timeout_s: How long to wait.
 
         Raises:
-            ConfigurationError: The task is unknown or the seed is negative.
+            ConfigurationError: The task is unknown or for other arms, or the seed is negative.
             ArmError: The cell does not answer.
         """
         if seed < 0:
@@ -200,18 +143,14 @@ class CellClock:
         median, p99 = np.percentile(spent, (50, 99))
         return Statistics(simulated / passed, self._overruns, float(median), float(p99))
 
-    def _order(self, arm: str, order: ToolCommand | Order) -> None:
-        with self._lock:
-            self._orders[arm] = order
-
     def _run(self) -> None:
         episode = None
         try:
             episode = Episode(self._embodiment, self._task, self._seed)
-            self._warm_up(episode)
+            mover = self.goals if self._make_mover is None else self._make_mover(episode)
             self._measure(episode)
             self._ready.set_result(None)
-            self._keep_time(episode)
+            self._keep_time(episode, mover)
         except Exception as error:
             if not self._ready.done():
                 self._ready.set_exception(error)
@@ -221,32 +160,40 @@ class CellClock:
             if episode is not None:
                 episode.close()
 
-    def _keep_time(self, episode: Episode) -> None:
-        due, tick = self._clock(), 0
-        while not self._over.wait(max(0.0, due - self._clock())):
+    def _keep_time(self, episode: Episode, mover: Mover) -> None:
+        due = self._clock()
+        while not self._over.is_set():
+            self._wait_until(due)
             if self._resets:
-                self._reset(episode, *self._resets.popleft())
-                due, tick = self._clock(), 0
-            started = self._clock()
+                self._reset(episode, mover, *self._resets.popleft())
+                due = self._clock()
+            started, self._waited_s = self._clock(), 0.0
             if not self._failures.frozen:
-                self._measure(episode)
-                self._on_measured()
-                self._capture(episode, tick)
-                self._over.wait(max(0.0, due + ANSWER_S - self._clock()))
-                self._command(episode)
-                episode.advance()
+                self._on_measured(self._measure(episode))
+                mover.pass_tick(episode, due, self._wait_until)
             now = self._clock()
-            self._ticks.append((started, now - started))
-            tick, due = tick + 1, due + TICK_S
+            self._ticks.append((started, now - started - self._waited_s))
+            due += TICK_S
             if now - due > MAX_LAG_S:
                 self._overruns, due = self._overruns + 1, now
 
-    def _reset(self, episode: Episode, seed: int, task: str, done: Future[None]) -> None:
-        with self._lock:
-            self._orders.clear()
+    def _wait_until(self, moment: float) -> None:
+        left = moment - self._clock()
+        if left > 0.0:
+            before = self._clock()
+            self._over.wait(left)
+            self._waited_s += self._clock() - before
+
+    def _reset(self, episode: Episode, mover: Mover, seed: int, task: str, done: Future[None]) -> None:
+        before = self._task
         try:
             episode.reset(task, seed)
-            self._warm_up(episode)
+            try:
+                mover.reset(episode)
+            except ConfigurationError:
+                episode.reset(before, seed)
+                mover.reset(episode)
+                raise
         except Exception as error:
             done.set_exception(error)
             if isinstance(error, GlamError):
@@ -257,44 +204,10 @@ class CellClock:
         self._measure(episode)
         done.set_result(None)
 
-    def _warm_up(self, episode: Episode) -> None:
-        """Makes every GL context before time runs: a first frame takes many ticks."""
-        for view in self._cameras:
-            episode.render(view.name, view.height, view.width)
-
-    def _measure(self, episode: Episode) -> None:
+    def _measure(self, episode: Episode) -> Snapshot:
         snapshot = episode.snapshot(self._clock())
         if self._failures.nan_state:
             nan = {arm: ToolState(np.full((4, 4), np.nan), np.nan) for arm in snapshot.tools}
             snapshot = replace(snapshot, tools=nan)
         self._snapshot = snapshot
-
-    def _capture(self, episode: Episode, tick: int) -> None:
-        """Renders the cameras that are due; all of them carry the stamp of the measurement that was just taken."""
-        if self._failures.dark:
-            return
-        stamp = self.snapshot().stamp
-        for view in self._cameras:
-            if tick % view.period_ticks == 0:
-                self._on_frame(Frame(view.name, episode.render(view.name, view.height, view.width), stamp))
-
-    def _command(self, episode: Episode) -> None:
-        """Carries out the orders at this tick."""
-        if self._failures.deaf:
-            return
-        with self._lock:
-            orders = dict(self._orders)
-        for arm, order in orders.items():
-            if isinstance(order, ToolCommand):
-                episode.command(arm, order)
-            elif order is Order.HOLD:
-                episode.hold(arm)
-                self._replace(arm, order, Order.NONE)
-            elif order is Order.HOME and episode.step_home(arm):
-                self._replace(arm, order, Order.NONE)
-
-    def _replace(self, arm: str, order: Order, by: Order) -> None:
-        """Ends an order that is done, unless a newer one has come in."""
-        with self._lock:
-            if self._orders[arm] is order:
-                self._orders[arm] = by
+        return snapshot

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from glam_core.errors import ConfigurationError, closest
 from glam_core.pose import interpolate, log_so3
 from glam_core.tool import ToolCommand, ToolState
-from glam_sim.cell import COMMAND_STEP_S, Cell, Joints
+from glam_sim.cell import COMMAND_STEP_S, Cell, Configuration, Joints
 from glam_sim.model import CONTROL_STEP_S, scene_model
+from glam_sim.motion import JointDrive, JointState
 from glam_sim.tasks import TASKS
 
 TICK_S = CONTROL_STEP_S
@@ -31,6 +32,7 @@ class Snapshot:
 
     Attributes:
         stamp: Monotonic clock, s.
+        tick: Counts the control ticks of the episode, from 0.
         episode: Counts the resets since the cell was made, from 0.
         task: Name of the task.
         seed: Seed of the initial state.
@@ -41,9 +43,11 @@ class Snapshot:
         joints: The measured joints of every arm.
         scene: `(D,) float32`, the scene vector.
         objects: `T_world_object` (4, 4) by name; the world is the base frame of a single arm.
+        configuration: Where everything is, for a second copy of the scene.
     """
 
     stamp: float
+    tick: int
     episode: int
     task: str
     seed: int
@@ -54,6 +58,7 @@ class Snapshot:
     joints: Mapping[str, Joints]
     scene: NDArray[np.float32]
     objects: Mapping[str, NDArray[np.float64]]
+    configuration: Configuration
 
 
 class Episode:
@@ -104,6 +109,24 @@ class Episode:
         """Lets one control tick pass."""
         self._cell.advance(TICK_S)
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms."""
+        return self._cell.arms
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras."""
+        return self._cell.cameras
+
+    def drive(self, drives: Mapping[str, JointDrive]) -> None:
+        """Lets one physics step pass, every arm driven by its joints."""
+        self._cell.drive(drives)
+
+    def joint_state(self, arm: str) -> JointState:
+        """What the joints of an arm do."""
+        return self._cell.joint_state(arm)
+
     def render(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
         """An image `(height, width, 3) uint8 RGB`."""
         return self._cell.render(camera, height, width)
@@ -114,6 +137,7 @@ class Episode:
         success = cell.success()
         return Snapshot(
             stamp=stamp,
+            tick=round(cell.time / TICK_S),
             episode=self._number,
             task=cell.task.name,
             seed=self._seed,
@@ -124,6 +148,7 @@ class Episode:
             joints=cell.joints,
             scene=cell.scene_vector(),
             objects={name: state.T_world_object for name, state in cell.objects.items()},
+            configuration=cell.configuration,
         )
 
 

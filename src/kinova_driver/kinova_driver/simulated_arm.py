@@ -9,6 +9,7 @@ from glam_core.errors import closest
 from glam_core.tool import ToolCommand
 from kinova_driver.arm import ArmError, ArmState
 from kinova_driver.cell_clock import CellClock
+from kinova_driver.movers import Order
 
 _EMERGENCY = "EMERGENCY_STOP"
 
@@ -28,7 +29,7 @@ class SimulatedArm:
 
     def disconnect(self) -> None:
         """Brings the arm to rest."""
-        self._clock.hold(self._arm)
+        self._clock.goals.order(self._arm, Order.HOLD)
 
     def read(self) -> ArmState:
         """The measurement of the newest control tick."""
@@ -41,14 +42,14 @@ class SimulatedArm:
             efforts=np.empty(0),
             tool=snapshot.tools[self._arm],
             stamp=snapshot.stamp,
-            homing=self._clock.is_homing(self._arm),
+            homing=self._clock.goals.is_homing(self._arm),
             faults=(_EMERGENCY,) if self._emergency else (),
         )
 
     def command(self, command: ToolCommand) -> None:
         """Moves towards a pose; refused after an emergency stop."""
         self._require_well()
-        self._clock.command(self._arm, command)
+        self._clock.goals.order(self._arm, command)
 
     def command_joint_speeds(self, speeds: NDArray[np.float64]) -> None:
         """Refused: this arm follows poses."""
@@ -68,16 +69,16 @@ class SimulatedArm:
 
     def hold(self) -> None:
         """Zero speed."""
-        self._clock.hold(self._arm)
+        self._clock.goals.order(self._arm, Order.HOLD)
 
     def stop(self) -> None:
         """Ends every motion."""
-        self._clock.hold(self._arm)
+        self._clock.goals.order(self._arm, Order.HOLD)
 
     def emergency_stop(self) -> None:
         """Ends every motion and stays in a fault until `clear_faults`."""
         self._emergency = True
-        self._clock.hold(self._arm)
+        self._clock.goals.order(self._arm, Order.HOLD)
 
     def clear_faults(self) -> None:
         """Leaves the emergency stop."""
@@ -86,7 +87,7 @@ class SimulatedArm:
     def home(self) -> None:
         """Starts the way to where the episode began."""
         self._require_well()
-        self._clock.home(self._arm)
+        self._clock.goals.order(self._arm, Order.HOME)
 
     def _require_well(self) -> None:
         if self._emergency:

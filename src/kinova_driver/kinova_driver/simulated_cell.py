@@ -22,17 +22,15 @@ from glam_sim.model import EMBODIMENTS
 from glam_sim.tasks import TASKS
 from kinova_driver import messages
 from kinova_driver.arm import Arm
-from kinova_driver.cell_clock import CameraView, CellClock, Frame
+from kinova_driver.cameras import SPECTATOR, CameraView, Frame, Photographer
+from kinova_driver.cell_clock import CellClock
 from kinova_driver.driver_node import DriverNode
-from kinova_driver.episode import focal_lengths
+from kinova_driver.episode import Snapshot, focal_lengths
 from kinova_driver.params import declare, parameter
 from kinova_driver.process import run
 from kinova_driver.simulated_arm import SimulatedArm
-from kinova_driver.spectator import Spectator
 
 BASE_FRAME = "base_link"
-SPECTATOR = "overview"
-"""The camera that is for people, and never enters a model."""
 _QUEUE = QoSProfile(depth=5)
 _STATUS_PERIOD_S = 0.1
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -61,12 +59,11 @@ class CellNode(Node):
         self.drivers: list[DriverNode] = []
         task = p.task or self.station.task
         cameras = [camera for camera in self.station.cameras if camera.simulated]
-        views = {c.name: CameraView(c.name, c.height, c.width, c.rate_hz) for c in cameras}
-        spectators = [views.pop(name) for name in tuple(views) if name == SPECTATOR]
-        self.clock = CellClock(
-            p.embodiment, task, p.seed, tuple(views.values()), self._publish_frame, self._on_measured
-        )
-        self._spectators = [Spectator(p.embodiment, v, self.clock.snapshot, self._publish_frame) for v in spectators]
+        views = [CameraView(c.name, c.height, c.width, c.rate_hz) for c in cameras]
+        # The camera for people is slow: it has a thread of its own, so that the others never wait for it.
+        groups = [[v for v in views if v.name != SPECTATOR], [v for v in views if v.name == SPECTATOR]]
+        self._photographers = [Photographer(p.embodiment, task, g, self._publish_frame) for g in groups if g]
+        self.clock = CellClock(p.embodiment, task, p.seed, on_measured=self._on_measured)
         self._focal = focal_lengths(p.embodiment, task, {camera.name: camera.height for camera in cameras})
         self._images, self._infos = {}, {}
         for camera in cameras:
@@ -80,15 +77,15 @@ class CellNode(Node):
         self.create_service(ResetCell, "~/reset", self._on_reset)
         self.create_timer(_STATUS_PERIOD_S, self._publish_status)
         self.create_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose)
+        for photographer in self._photographers:
+            photographer.start()
         self.clock.start()
-        for spectator in self._spectators:
-            spectator.start()
 
     def close(self) -> None:
         """Ends the cell."""
-        for spectator in self._spectators:
-            spectator.close()
         self.clock.close()
+        for photographer in self._photographers:
+            photographer.close()
         self.destroy_node()
 
     def make_arm(self, config: ArmConfig) -> Arm:
@@ -98,14 +95,16 @@ class CellNode(Node):
     def _publisher(self, kind: type, topic: str, qos: QoSProfile = _QUEUE) -> Publisher:
         return self.create_publisher(kind, topic, qos, event_callbacks=messages.NO_EVENTS)
 
-    def _on_measured(self) -> None:
+    def _on_measured(self, snapshot: Snapshot) -> None:
         """On the clock's thread, at every tick."""
         for driver in self.drivers:
             driver.wake()
-        self._scene.publish(messages.vector_message(self.clock.snapshot().scene))
+        for photographer in self._photographers:
+            photographer.offer(snapshot)
+        self._scene.publish(messages.vector_message(snapshot.scene))
 
     def _publish_frame(self, frame: Frame) -> None:
-        """On the clock's thread: the shortest way from the camera to the wire."""
+        """On a photographer's thread: the shortest way from the camera to the wire."""
         message = messages.image_message(frame.image, frame.stamp, f"camera_{frame.camera}")
         self._images[frame.camera].publish(message)
         info = messages.camera_info_message(message.height, message.width, self._focal[frame.camera], message.header)
@@ -153,6 +152,8 @@ class CellNode(Node):
     def _on_reset(self, request: ResetCell.Request, response: ResetCell.Response) -> ResetCell.Response:
         try:
             self.clock.reset(request.seed, request.task)
+            for photographer in self._photographers:
+                photographer.settle()  # no frame of the episode that is over shall come after this answer
             for driver in self.drivers:
                 driver.reset_driver()
             response.success = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +16,11 @@ from glam_core.pose import tool_down
 from glam_core.safety import SafetyFilter, SafetyLimits
 from glam_core.tool import ToolCommand
 from kinova_driver.arm import ArmError
-from kinova_driver.cell_clock import CameraView, CellClock, Failures, Frame
+from kinova_driver.cameras import CameraView, Frame, Mirror, Photographer
+from kinova_driver.cell_clock import CellClock, Failures
 from kinova_driver.driver import Driver, DriverLimits, Mode, Request
 from kinova_driver.episode import Episode
 from kinova_driver.simulated_arm import SimulatedArm
-from kinova_driver.spectator import Mirror, Spectator
 from kinova_driver.watchdog import Watchdog, WatchdogLimits
 
 pytestmark = pytest.mark.sim
@@ -48,15 +49,20 @@ def frames() -> list[Frame]:
 
 @pytest.fixture(scope="module")
 def running(frames: list[Frame]) -> Iterator[CellClock]:
-    clock = CellClock("gen3", "lift", 0, [CameraView("front", 64, 64), CameraView("wrist", 48, 64)], frames.append)
+    views = [CameraView("front", 64, 64), CameraView("wrist", 48, 64)]
+    photographer = Photographer("gen3", "lift", views, frames.append)
+    clock = CellClock("gen3", "lift", 0, on_measured=photographer.offer)
+    photographer.start()
     clock.start()
     yield clock
     clock.close()
+    photographer.close()
 
 
 @pytest.fixture
 def clock(running: CellClock, frames: list[Frame]) -> Iterator[CellClock]:
     running.inject(Failures())
+    running.goals.deaf = False
     running.reset(0, "lift")
     frames.clear()
     yield running
@@ -114,7 +120,9 @@ def test_the_seed_decides_the_episode(clock: CellClock) -> None:
 
 
 def test_unknown_names_and_seeds_are_errors_that_help(clock: CellClock) -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown task 'lfit'; legal: lift, stack_two, .*; did you mean 'lift'"):
+    with pytest.raises(
+        ConfigurationError, match=r"unknown task 'lfit'; legal: lift, stack_two, .*; did you mean 'lift'"
+    ):
         clock.reset(0, "lfit")
     with pytest.raises(ConfigurationError, match="not -1"):
         clock.reset(-1)
@@ -142,7 +150,7 @@ def test_a_closed_cell_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("failures", "reason"),
-    [(Failures(frozen=True), "s old"), (Failures(nan_state=True), "not finite"), (Failures(deaf=True), "follow")],
+    [(Failures(frozen=True), "s old"), (Failures(nan_state=True), "not finite"), (Failures(), "follow")],
 )
 def test_the_driver_stops_a_broken_arm_and_it_stays_where_it_is(
     clock: CellClock, failures: Failures, reason: str
@@ -161,23 +169,16 @@ def test_the_driver_stops_a_broken_arm_and_it_stays_where_it_is(
     driver.enable(time.monotonic())
     assert send_and_tick() is Mode.ENABLED
     clock.inject(failures)
+    clock.goals.deaf = failures == Failures()
     wait_for(lambda: send_and_tick() is Mode.STOPPED)
     assert reason in driver.reason
     clock.inject(Failures())
+    clock.goals.deaf = False
     let_pass(clock, 0.3)
     rest = position(arm)
     let_pass(clock, 0.2)
     assert send_and_tick() is Mode.STOPPED
     np.testing.assert_allclose(position(arm), rest, atol=2e-3)
-
-
-def test_dark_cameras_deliver_nothing_while_the_arm_goes_on(clock: CellClock, frames: list[Frame]) -> None:
-    wait_for(lambda: len(frames) > 0)
-    clock.inject(Failures(dark=True))
-    let_pass(clock, 0.05)
-    frames.clear()
-    let_pass(clock, 0.25)
-    assert frames == []
 
 
 def test_repeating_a_goal_changes_nothing() -> None:
@@ -207,27 +208,41 @@ def test_the_links_of_tf_end_where_the_simulated_tool_is() -> None:
     np.testing.assert_allclose(T[:3, 2], tool[:3, 2], atol=1e-6)
 
 
-def test_the_spectator_shows_what_the_cell_shows() -> None:
-    view = CameraView("front", 96, 96)
-    episode = Episode("gen3", "stack_two", 2)
-    snapshot = episode.snapshot(0.0)
-    expected = episode.render("front", 96, 96)
-    episode.close()
-    mirror = Mirror("gen3", "stack_two", view)
-    shown = mirror.image(snapshot)
-    mirror.close()
-    assert np.mean(np.abs(shown.astype(int) - expected.astype(int)) > 8) < 0.01
+def test_the_cameras_show_what_the_cell_shows() -> None:
+    views = [CameraView("front", 96, 96), CameraView("wrist", 96, 96)]
+    for task in ("stack_two", "stack_three"):
+        episode = Episode("gen3", task, 2)
+        cameras = [views[0], replace(views[1], name=episode.cameras[2])]
+        snapshot = episode.snapshot(0.0)
+        mirror = Mirror("gen3", task, cameras)
+        mirror.show(snapshot)
+        for camera in cameras:
+            expected = episode.render(camera.name, 96, 96)
+            np.testing.assert_allclose(mirror.image(camera.name), expected, atol=2)
+        mirror.close()
+        episode.close()
 
 
-def test_the_spectator_follows_a_change_of_task(clock: CellClock) -> None:
+def test_the_cameras_follow_a_change_of_task_and_settle() -> None:
     seen: list[Frame] = []
-    spectator = Spectator("gen3", CameraView("overview", 60, 80, rate_hz=20.0), clock.snapshot, seen.append)
-    spectator.start()
+    photographer = Photographer("gen3", "lift", [CameraView("overview", 60, 80, rate_hz=20.0)], seen.append)
+    photographer.start()
+    episodes = [Episode("gen3", task, 1) for task in ("lift", "stack_two")]
     try:
-        wait_for(lambda: len(seen) > 0)
-        clock.reset(1, "stack_two")
-        since = clock.snapshot().stamp
-        wait_for(lambda: seen[-1].stamp >= since)
+        for number, episode in enumerate(episodes):
+            photographer.offer(episode.snapshot(float(number)))
+            photographer.settle()
+        episodes[0].advance()
+        photographer.offer(episodes[0].snapshot(2.0))  # between two frames
+        photographer.settle()
     finally:
-        spectator.close()
-    assert seen[-1].image.shape == (60, 80, 3)
+        photographer.close()
+        for episode in episodes:
+            episode.close()
+    assert [frame.stamp for frame in seen] == [0.0, 1.0]
+    assert np.abs(seen[0].image.astype(int) - seen[1].image.astype(int)).max() > 50
+
+
+def test_a_camera_that_can_not_start_says_so() -> None:
+    with pytest.raises(KeyError, match="nowhere"):
+        Photographer("gen3", "lift", [CameraView("nowhere", 60, 80)], print).start()

@@ -17,6 +17,8 @@ from kinova_driver.simulator.robot import Refusal
 
 Array = NDArray[np.float64]
 
+_BELOW_360 = 359.99997
+
 
 def pose_from(message: Any) -> Array:
     """`T` (4, 4) of a message with x, y, z (m) and theta_x, theta_y, theta_z (degrees, about fixed axes, in order)."""
@@ -51,8 +53,9 @@ def pose_message(T: Array) -> Any:
 
 
 def degrees_of(positions: Array) -> Array:
-    """Joint positions as they are told: degrees, 0 to 360."""
-    return np.degrees(positions) % 360.0
+    """Joint positions as they are told: degrees, at least 0 and below 360 also in single precision."""
+    degrees = np.degrees(positions) % 360.0
+    return np.where(degrees > _BELOW_360, 0.0, degrees)
 
 
 def joint_angles_message(positions: Array) -> Any:

@@ -37,7 +37,8 @@ _FORGETTING_1_S = 1.0
 something is no following error, a joint that stands still is."""
 _LOW_LEVEL_SILENCE_S = 0.1
 _RESTING_RAD_S = 1e-4
-_LONGEST_STEP_S = 0.05
+_LONGEST_STEP_S = 0.005
+"""A clock that jumps does not make the set-point jump."""
 
 
 class Refusal(GlamError):
