@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from glam_core.chunks import TIME_TOLERANCE_S, Chunk, ChunkScheduler
 from glam_core.errors import ConfigurationError, SpecError
+from glam_core.limits import SafetyLimits
 from glam_core.observation import Observation
-from glam_core.safety import Clamp, SafetyFilter, SafetyLimits
+from glam_core.safety import Clamp, SafetyFilter
 from glam_core.spec import ActionSpec
 from glam_core.tool import ToolCommand, ToolState, commands_from_action, state_vector
 

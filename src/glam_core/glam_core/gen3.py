@@ -17,6 +17,7 @@ JOINTS = tuple(f"joint_{i}" for i in range(1, 8))
 JOINT_LIMITS_RAD: tuple[float | None, ...] = (None, 2.24, None, 2.57, None, 2.09, None)
 """Symmetric position limits; None marks a continuous joint."""
 JOINT_SPEED_LIMITS_RAD_S = (1.3963, 1.3963, 1.3963, 1.3963, 1.2218, 1.2218, 1.2218)
+JOINT_ACCELERATION_LIMITS_RAD_S2 = (5.2, 5.2, 5.2, 5.2, 10.0, 10.0, 10.0)
 JOINT_EFFORT_LIMITS_NM = (39.0, 39.0, 39.0, 39.0, 9.0, 9.0, 9.0)
 
 HOME_RAD = np.array([0.0, 0.427, np.pi, -1.644, 0.0, -1.071, np.pi / 2])

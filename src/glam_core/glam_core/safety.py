@@ -1,7 +1,8 @@
-"""The safety filter: the last word on every command, in the driver and in evaluation alike.
+"""The safety filter: what every command of a tool passes, in the driver and in evaluation alike.
 
 All limits are convex sets around the previous command, so a command that breaks some of them is moved back along
 straight lines (projections and scalings): the arm slides along the limit instead of freezing. Every change is reported.
+A keep-out zone is no convex set; the side of it that the previous command is on stands in for what is free.
 
 Speeds are those of the command: the distance of a move over the time since the previous move, counted as
 `command_period_s` at most. A target that is sent again unchanged is no move. So one set of limits means the same to a
@@ -13,68 +14,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from glam_core.errors import GlamError, SafetyError
+from glam_core.errors import SafetyError
+from glam_core.limits import KeepOut, SafetyLimits
 from glam_core.pose import exp_so3, log_so3, transform
-from glam_core.schema import Schema
 from glam_core.tool import ToolCommand, ToolState
 
-Limit = Annotated[float, Field(ge=0.0)]
 Vector3 = NDArray[np.float64]
 
 _EPSILON = 1e-9
 _ROTATION_TOLERANCE = 1e-3
-
-
-class SafetyLimits(Schema):
-    """The limits of one arm. A limit of exactly 0.0 is a limit; there is no way to leave one out.
-
-    Attributes:
-        workspace_min: Lowest tool position x, y, z, m, base frame.
-        workspace_max: Highest tool position x, y, z, m, base frame.
-        max_speed_m_s: Tool speed.
-        max_rotation_speed_rad_s: Tool rotation speed.
-        max_acceleration_m_s2: Growth of the tool's speed; braking is never limited.
-        max_jump_m: Distance of a command from the measured tool.
-        max_jump_rad: Angle of a command to the measured tool.
-        command_timeout_s: Age of the last command from which the arm holds.
-        stop_timeout_s: Age of the last command from which the arm stops.
-        approach_speed_m_s: Tool speed during the first `approach_s` after a reset.
-        approach_s: How long the first approach lasts; 0.0 for none.
-        command_period_s: The longest time that one move may claim for itself, the period of the slowest commands.
-    """
-
-    error_type: ClassVar[type[GlamError]] = SafetyError
-
-    workspace_min: tuple[float, float, float]
-    workspace_max: tuple[float, float, float]
-    max_speed_m_s: Limit = 0.5
-    max_rotation_speed_rad_s: Limit = 1.75
-    max_acceleration_m_s2: Limit = 10.0
-    max_jump_m: Limit = 0.15
-    max_jump_rad: float = Field(default=0.8, ge=0.0, le=math.pi / 2)
-    command_timeout_s: float = Field(default=0.1, gt=0.0)
-    stop_timeout_s: float = Field(default=0.25, gt=0.0)
-    approach_speed_m_s: Limit = 0.35
-    approach_s: Limit = 1.0
-    command_period_s: float = Field(default=0.1, gt=0.0)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for axis, low, high in zip("xyz", self.workspace_min, self.workspace_max, strict=True):
-            if low > high:
-                raise ValueError(f"the workspace is inverted in {axis}: minimum {low} is above maximum {high}")
-        if self.stop_timeout_s < self.command_timeout_s:
-            raise ValueError(
-                f"stop_timeout_s {self.stop_timeout_s} is below command_timeout_s {self.command_timeout_s}; "
-                "an arm holds first and stops later"
-            )
-        return self
 
 
 @dataclass(frozen=True)
@@ -190,6 +142,7 @@ class SafetyFilter:
         if jump > limits.max_jump_m + _EPSILON:
             clamps.append(Clamp("max_jump_m", jump, limits.max_jump_m, self.arm))
             target = _into_ball(target, measured, limits.max_jump_m)
+        target = self._keep_out(target, origin, measured, clamps)
 
         move = target - origin
         distance = float(np.linalg.norm(move))
@@ -213,6 +166,27 @@ class SafetyFilter:
         self._position = target
         return target
 
+    def _keep_out(self, target: Vector3, origin: Vector3, measured: Vector3, clamps: list[Clamp]) -> Vector3:
+        """Slides a target along the keep-out zones that the way to it would enter."""
+        asked = target
+        # Each turn moves one coordinate of the target to the near side of a zone, so few turns are enough.
+        for _ in range(3 * len(self.limits.keep_out)):
+            for zone in self.limits.keep_out:
+                blocked = _block(zone, origin, target)
+                if blocked is not None:
+                    axis, bound = blocked
+                    clamps.append(Clamp(f"keep_out.{zone.name}", float(target[axis]), bound, self.arm))
+                    target = target.copy()
+                    target[axis] = bound
+                    break
+            else:
+                break
+        if target is asked:
+            return target
+        if any(_block(zone, origin, target) is not None for zone in self.limits.keep_out):
+            return origin
+        return _shorten_into_ball(origin, target, measured, self.limits.max_jump_m)
+
     def _allowed_speed(self, direction: Vector3, now: float, period: float) -> tuple[str, float]:
         """The tightest of the speed limits along `direction` (unit vector), and its name."""
         limits = self.limits
@@ -221,7 +195,7 @@ class SafetyFilter:
         if now - self._first_at < limits.approach_s - _EPSILON:
             speeds["approach_speed_m_s"] = limits.approach_speed_m_s
         growth = limits.max_acceleration_m_s2 * period
-        speeds["max_acceleration_m_s2"] = _leave_capsule(direction, self._recent_velocity(now), growth)
+        speeds["max_acceleration_m_s2"] = leave_capsule(direction, self._recent_velocity(now), growth)
         name = min(speeds, key=speeds.__getitem__)
         return name, speeds[name]
 
@@ -236,11 +210,11 @@ class SafetyFilter:
         limits = self.limits
         origin = _into_cone(self._rotation, measured, limits.max_jump_rad)
         target = asked
-        jump = _angle(measured, asked)
+        jump = angle_between(measured, asked)
         if jump > limits.max_jump_rad + _EPSILON:
             clamps.append(Clamp("max_jump_rad", jump, limits.max_jump_rad, self.arm))
             target = _into_cone(asked, measured, limits.max_jump_rad)
-        turn = _angle(origin, target)
+        turn = angle_between(origin, target)
         if turn <= _EPSILON:
             self._rotation = origin
             return origin
@@ -256,7 +230,7 @@ class SafetyFilter:
         return target
 
 
-def _leave_capsule(direction: Vector3, velocity: Vector3, radius: float) -> float:
+def leave_capsule(direction: Vector3, velocity: Vector3, radius: float) -> float:
     """How far a ray from the origin along `direction` stays within `radius` of the segment from 0 to `velocity`.
 
     That is the greatest speed in this direction that a change of at most `radius` reaches from any speed between rest
@@ -273,6 +247,48 @@ def _leave_capsule(direction: Vector3, velocity: Vector3, radius: float) -> floa
     return along + math.sqrt(max(radius**2 - aside**2, 0.0))
 
 
+def _block(zone: KeepOut, origin: Vector3, target: Vector3) -> tuple[int, float] | None:
+    """Where the straight way from `origin` to `target` is blocked by a zone: the axis, and how far the way may go.
+
+    From inside of a zone, every way out is free along the axis that leaves it soonest, and no other.
+    """
+    low, high = np.array(zone.min), np.array(zone.max)
+    below, above = low - origin, origin - high
+    outside = np.maximum(below, above)
+    axis = int(np.argmax(outside))
+    is_below = below[axis] >= above[axis]
+    if outside[axis] < 0.0:
+        bound = float(origin[axis])
+        goes_in = target[axis] > bound if is_below else target[axis] < bound
+        return (axis, bound) if goes_in else None
+    if not crosses_box(origin, target, low, high):
+        return None
+    return axis, float(low[axis] if is_below else high[axis])
+
+
+def crosses_box(start: Vector3, end: Vector3, low: Vector3, high: Vector3) -> bool:
+    """Whether the straight line between two points enters a box; touching it from outside is not entering."""
+    first, last = 0.0, 1.0
+    for a, b, lowest, highest in zip(start.tolist(), end.tolist(), low.tolist(), high.tolist(), strict=True):
+        move = b - a
+        if move == 0.0:
+            if a <= lowest or a >= highest:
+                return False
+            continue
+        near, far = (lowest - a) / move, (highest - a) / move
+        first, last = max(first, min(near, far)), min(last, max(near, far))
+    return first < last
+
+
+def _shorten_into_ball(start: Vector3, end: Vector3, centre: Vector3, radius: float) -> Vector3:
+    """The farthest point on the way from `start`, which is within `radius` of `centre`, that is so, too."""
+    move, offset = end - start, start - centre
+    a, b, c = float(move @ move), float(offset @ move), float(offset @ offset) - radius**2
+    if a == 0.0 or a + 2.0 * b + c <= 0.0:
+        return end
+    return start + move * min(1.0, max(0.0, (-b + math.sqrt(max(b * b - a * c, 0.0))) / a))
+
+
 def _into_ball(point: Vector3, centre: Vector3, radius: float) -> Vector3:
     """The nearest point within `radius` of `centre`."""
     offset = point - centre
@@ -282,13 +298,17 @@ def _into_ball(point: Vector3, centre: Vector3, radius: float) -> Vector3:
 
 def _into_cone(rotation: NDArray[np.float64], centre: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
     """The nearest rotation within `angle` (rad) of `centre`."""
+    if angle_between(centre, rotation) <= angle:
+        return rotation
     vector = log_so3(centre.T @ rotation)
-    size = float(np.linalg.norm(vector))
-    return rotation if size <= angle else centre @ exp_so3(vector * (angle / size))
+    return centre @ exp_so3(vector * (angle / float(np.linalg.norm(vector))))
 
 
-def _angle(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float(np.linalg.norm(log_so3(a.T @ b)))
+def angle_between(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """The angle (rad) between two rotations (3, 3), by the length of their difference."""
+    difference = a - b
+    chord = math.sqrt(float(np.vdot(difference, difference)) / 8.0)
+    return 2.0 * math.asin(min(chord, 1.0))
 
 
 def _require_sound(T_base_tool: NDArray[np.float64], gripper: float, what: str) -> None:

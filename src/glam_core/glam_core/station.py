@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from glam_core.errors import ConfigurationError, GlamError, closest
-from glam_core.safety import SafetyLimits
+from glam_core.limits import SafetyLimits
 from glam_core.schema import Schema
 
 NodeName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]

@@ -5,9 +5,9 @@ import pytest
 
 from glam_core.agent import Agent
 from glam_core.errors import ConfigurationError, SpecError
+from glam_core.limits import SafetyLimits
 from glam_core.observation import Observation
 from glam_core.pose import tool_down
-from glam_core.safety import SafetyLimits
 from glam_core.spec import ActionSpec
 from glam_core.tool import ToolState
 

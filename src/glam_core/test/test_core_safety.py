@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glam_core.errors import SafetyError
+from glam_core.limits import KeepOut, SafetyLimits
 from glam_core.pose import exp_so3, log_so3, tool_down, transform
-from glam_core.safety import CommandStatus, SafetyFilter, SafetyLimits
+from glam_core.safety import CommandStatus, SafetyFilter
 from glam_core.tool import ToolCommand, ToolState
 
 LOW, HIGH = np.array([0.2, -0.3, 0.0]), np.array([0.7, 0.3, 0.5])
@@ -321,3 +322,91 @@ def test_bad_limits_are_refused(changes, message):
 def test_a_workspace_must_be_given():
     with pytest.raises(SafetyError, match="workspace_min is missing; workspace_max is missing"):
         SafetyLimits()
+
+
+POST = KeepOut(name="post", min=(0.5, -0.1, 0.0), max=(0.6, 0.1, 0.3))
+
+
+def inside(zone, position):
+    return bool(np.all(position > np.array(zone.min) + EPSILON) and np.all(position < np.array(zone.max) - EPSILON))
+
+
+def test_the_tool_slides_along_a_keep_out_zone_and_around_it():
+    safety, position = SafetyFilter(relaxed(keep_out=(POST,), max_jump_m=0.2)), np.array([0.45, 0.0, 0.2])
+    first = safety.filter(command([0.55, 0.05, 0.2]), measured(position), 0.0)
+    np.testing.assert_allclose(position_of(first), [0.5, 0.05, 0.2])
+    (clamp,) = first.clamps
+    assert (clamp.name, clamp.asked, clamp.given) == ("keep_out.post", pytest.approx(0.55), 0.5)
+    position = position_of(first)
+    for step, goal in enumerate(([0.5, 0.15, 0.2], [0.65, 0.15, 0.2], [0.65, 0.0, 0.2])):
+        filtered = safety.filter(command(goal), measured(position), 0.1 * (step + 1))
+        assert filtered.clamps == ()
+        position = position_of(filtered)
+    np.testing.assert_allclose(position, [0.65, 0.0, 0.2])
+
+
+def test_a_thin_zone_is_not_leapt_over():
+    wall = KeepOut(name="pane", min=(0.5, -0.3, 0.0), max=(0.501, 0.3, 0.5))
+    filtered = SafetyFilter(relaxed(keep_out=(wall,))).filter(command([0.6, 0.1, 0.2]), measured(), 0.0)
+    np.testing.assert_allclose(position_of(filtered), [0.5, 0.1, 0.2])
+
+
+def test_a_tool_inside_of_a_zone_may_leave_by_the_nearest_face_alone():
+    safety = SafetyFilter(relaxed(keep_out=(POST,)))
+    within = np.array([0.52, 0.0, 0.15])
+    deeper = safety.filter(command([0.55, 0.02, 0.15]), measured(within), 0.0)
+    np.testing.assert_allclose(position_of(deeper), [0.52, 0.02, 0.15])
+    out = safety.filter(command([0.45, 0.0, 0.15]), measured(within), 0.1)
+    np.testing.assert_allclose(position_of(out), [0.45, 0.0, 0.15])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_commands_never_enter_a_zone(seed):
+    rng = np.random.default_rng(seed)
+    corner = KeepOut(name="corner", min=(0.3, 0.05, 0.1), max=(0.5, 0.2, 0.25))
+    bounds = limits(keep_out=(POST, corner), max_jump_m=0.1, approach_s=0.0)
+    safety, position, previous = SafetyFilter(bounds), np.array([0.4, -0.1, 0.2]), None
+    for step in range(800):
+        asked = rng.uniform(LOW - 0.2, HIGH + 0.2) if rng.random() < 0.5 else rng.uniform(POST.min, POST.max)
+        given = position_of(safety.filter(command(asked), measured(position), 0.1 * step))
+        assert not inside(POST, given)
+        assert not inside(corner, given)
+        assert np.linalg.norm(given - position) <= bounds.max_jump_m + EPSILON
+        if previous is not None:
+            for share in np.linspace(0.0, 1.0, 9):
+                way = previous + share * (given - previous)
+                assert not inside(POST, way)
+                assert not inside(corner, way)
+        position, previous = position + rng.uniform(0.7, 1.0) * (given - position), given
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keep_out": [{"name": "a", "min": [0, 0, 1], "max": [1, 1, 0]}]}, "zone 'a' is inverted in z"),
+        ({"keep_out": [{"name": "a", "min": [0, 0, 0]}]}, r"keep_out\.0\.max is missing"),
+        ({"keep_out": [{"name": "a", "min": [0, 0, 0], "max": [1, 1, 1]}] * 2}, "names of their own"),
+        ({"link_workspace_min": (1.0, 0.0, 0.1)}, "workspace of the links is inverted in x"),
+        ({"link_radius_m": math.nan}, "link_radius_m"),
+        ({"joint_ranges_rad": {"joint_2": (-3.0, 1.0)}}, r"range of joint_2 is -3\.0 to 1\.0; expected -2\.24"),
+        ({"joint_ranges_rad": {"joint_1": (1.0, -1.0)}}, "range of joint_1"),
+        ({"joint_ranges_rad": {"joint_1": (None, 1.0)}}, "joint_ranges_rad"),
+        ({"max_joint_speeds_rad_s": {"joint_9": 1.0}}, "unknown joint 'joint_9'"),
+        ({"max_joint_speeds_rad_s": {"joint_1": 2.0}}, r"speed of joint_1 is limited to 2\.0; the arm allows 1\.3963"),
+        ({"max_joint_accelerations_rad_s2": {"joint_1": math.nan}}, "max_joint_accelerations_rad_s2"),
+    ],
+)
+def test_bad_zones_and_joint_limits_are_refused(changes, message):
+    with pytest.raises(SafetyError, match=message):
+        limits(**changes)
+
+
+def test_the_description_names_every_limit_that_is_in_force():
+    bounds = limits(keep_out=(POST,), max_speed_m_s=0.0, max_joint_speeds_rad_s={"joint_4": 0.5})
+    lines = bounds.describe().splitlines()
+    assert "max_speed_m_s: 0.0" in lines
+    assert "keep_out.post: [0.5, -0.1, 0.0] to [0.6, 0.1, 0.3]" in lines
+    assert "joint_4: -2.57 to 2.57 rad, 0.5 rad/s, 5.2 rad/s2" in lines
+    assert "joint_1: -inf to inf rad, 1.396 rad/s, 5.2 rad/s2" in lines
+    for name in type(bounds).model_fields:
+        assert any(line.startswith(name) for line in lines) or "joint" in name

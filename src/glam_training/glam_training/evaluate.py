@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from glam_core.agent import Agent, Decode, Predict
 from glam_core.errors import ConfigurationError, DataError
+from glam_core.limits import SafetyLimits
 from glam_core.manifest import CARD_FILE, Evaluation, Manifest, write_manifest
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
-from glam_core.safety import SafetyLimits
 from glam_core.spec import ActionSpec, ObsSpec
 from glam_core.station import load_station
 from glam_core.stats import Summary, summarize, wilson_interval

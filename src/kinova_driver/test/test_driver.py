@@ -9,8 +9,9 @@ import pytest
 from fake_arm import START, FakeArm
 
 from glam_core.errors import SafetyError
+from glam_core.limits import SafetyLimits
 from glam_core.pose import tool_down
-from glam_core.safety import SafetyFilter, SafetyLimits
+from glam_core.safety import SafetyFilter
 from glam_core.tool import ToolCommand, ToolState
 from kinova_driver.driver import Driver, DriverLimits, Mode, Request, Tick
 from kinova_driver.watchdog import Watchdog, WatchdogLimits

@@ -12,8 +12,9 @@ import pytest
 from glam_core.errors import ConfigurationError
 from glam_core.gen3 import TOOL_OFFSET_M
 from glam_core.kinematics import link_poses
+from glam_core.limits import SafetyLimits
 from glam_core.pose import tool_down
-from glam_core.safety import SafetyFilter, SafetyLimits
+from glam_core.safety import SafetyFilter
 from glam_core.tool import ToolCommand
 from kinova_driver.arm import ArmError
 from kinova_driver.cameras import CameraView, Frame, Mirror, Photographer
