@@ -1,5 +1,6 @@
 """The command `glam`."""
 
+import subprocess
 import sys
 import types
 
@@ -83,3 +84,8 @@ def test_a_missing_module_of_our_own_is_not_hidden(stage):
     stage.main = fail
     with pytest.raises(ModuleNotFoundError):
         main(["train"])
+
+
+def test_runs_as_a_module():
+    output = subprocess.run([sys.executable, "-m", "glam_core", "--help"], check=True, capture_output=True, text=True)
+    assert output.stdout == cli.usage()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -10,13 +11,16 @@ from pathlib import Path
 
 
 def git_commit() -> str:
-    """Commit of this package's checkout, with "+changes" when tracked files differ; "unknown" outside one."""
+    """Commit of this package's checkout, with "+changes" when tracked files differ.
+
+    Outside a checkout, what the environment variable GLAM_COMMIT says; else "unknown".
+    """
     folder = Path(__file__).resolve().parent
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("GLAM_COMMIT", "unknown")
     return commit + ("+changes" if changed else "")
 
 

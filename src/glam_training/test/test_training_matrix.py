@@ -88,11 +88,12 @@ def test_stops_when_the_time_is_over(tmp_path):
 
 @pytest.mark.sim
 def test_one_cell_that_fails_does_not_stop_the_others(tmp_path):
-    laom = normalised(replace(CELLS[0], method="laom", auxiliary_episodes=2))
-    chosen = replace(PRESET, parts=(Part("few", (laom, CELLS[0])),))
-    summary = run_matrix(config(tmp_path), stand_in.METHODS, chosen)
-    assert (summary.measured, summary.left) == (1, 1)
-    assert "infinite" in str(summary) and "laom" in str(summary)
+    laom = [replace(cell, method="laom") for cell in CELLS[2:]]
+    chosen = replace(PRESET, parts=(Part("few", (*laom, CELLS[0])),))
+    summary = run_matrix(config(tmp_path, together=2), stand_in.METHODS, chosen)
+    assert (summary.measured, summary.left) == (2, 1)
+    assert list(summary.failed) == ["smoke/state/lift/laom-target2-aux2-seed1.json"]
+    assert "infinite" in str(summary)
 
 
 def test_bad_states_say_what_to_do(tmp_path):

@@ -31,6 +31,8 @@ IMAGE_TASKS = ("stack_two", "lift")
 IMAGE_METHODS = ("glam_o", "mip", "glam", "pseudo_labels", "pose_cotraining")
 IMAGE_SCARCE = {"stack_two": 50, "lift": 20, "knock_down": 20, "place": 20, "stack_three": 100}
 """Target demonstrations of the image suite."""
+BY_WORTH = (*IMAGE_METHODS, *(method for method in METHODS if method not in IMAGE_METHODS))
+"""All methods, those first without which the others say little."""
 ABLATIONS: dict[str, Switches] = {
     "no alignment": Switches(align=False),
     "al = 0": Switches(alignment_balance=0.0),
@@ -98,7 +100,7 @@ def _gpu() -> Preset:
     """One GPU, sixteen cores: the same state suite, then images with the larger budget, all tasks and rivals last."""
     curve, tasks, *others = _state_parts("small")
     first = _images("paper", IMAGE_TASKS, IMAGE_METHODS)
-    everything = _images("paper", TASKS, tuple(METHODS), "images_all")
+    everything = _images("paper", TASKS, BY_WORTH, "images_all")
     rest = tuple(cell for cell in everything.cells if cell not in first.cells)
     return Preset((curve, tasks, first, *others, replace(everything, cells=rest)), 50, STORE_EPISODES)
 
@@ -120,12 +122,13 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
     scarce = SCARCE["stack_two"]
     curve = [state("stack_two", m, n) for n in CURVE for m in ("mip", "glam", "glam_o")]
     curve += [state("stack_two", "mip", n) for n in (300,)]
-    tasks = [state(t, m, SCARCE[t]) for t in TASKS for m in METHODS]
+    tasks = [state(t, m, SCARCE[t]) for m in BY_WORTH for t in TASKS]
     auxiliary = [state("stack_two", m, scarce, n) for n in AUXILIARY_CURVE for m in ("glam", "glam_o")]
     # The same number of demonstrations in all, of the target robot only.
     auxiliary += [state("stack_two", m, scarce + n) for n in AUXILIARY_CURVE for m in ("target_only", "mip")]
     ablations = [state("stack_two", "glam", scarce, switches=s) for s in ABLATIONS.values()]
-    joint = [state(t, m, SCARCE[t], action_space="joint") for t in TASKS for m in METHODS if m != "pose_cotraining"]
+    spaces = [m for m in BY_WORTH if m != "pose_cotraining"]
+    joint = [state(t, m, SCARCE[t], action_space="joint") for m in spaces for t in TASKS]
     return (
         _part("curve", curve),
         _part("tasks", tasks),
@@ -138,8 +141,8 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
 def _images(budget: str, tasks: Iterable[str], methods: Iterable[str], name: str = "images") -> Part:
     cells = [
         Experiment(task, method, "images", target_episodes=IMAGE_SCARCE[task], seed=seed, budget=budget)
-        for task in tasks
         for method in methods
+        for task in tasks
         for seed in SEEDS
     ]
     return _part(name, [cells])

@@ -39,7 +39,7 @@ from glam_training.matrix.record import (
     write_record,
 )
 from glam_training.matrix.stores import StoreNeed, needs, stores
-from glam_training.matrix.work import Cost, Methods, Played, hardware, play, train, versions
+from glam_training.matrix.work import Cost, Methods, Played, TrainedTogether, hardware, play, train, versions
 from glam_training.provenance import command_line, git_commit
 from glam_training.targets import stage_1_shape
 
@@ -221,7 +221,7 @@ class _Matrix:
         self._limits = load_station(config.station)
         self._end = None if config.minutes is None else time.monotonic() + 60.0 * config.minutes
         self._recordings: dict[StoreNeed, Future[None]] = {}
-        self._trainings: dict[Future[Cost], list[Experiment]] = {}
+        self._trainings: dict[Future[TrainedTogether], list[Experiment]] = {}
         self._rollouts: dict[Future[Played], _Progress] = {}
 
     def run(self, todo: Sequence[Experiment]) -> None:
@@ -244,7 +244,9 @@ class _Matrix:
 
     def _record(self, need: StoreNeed) -> None:
         if not self._is_over() and not need.is_recorded():
+            start = time.monotonic()
             need.record(self._config.workers)
+            log.info("%s: %d episodes recorded in %.0f s", need.path, need.episodes, time.monotonic() - start)
 
     def _start(self, groups: deque[list[Experiment]]) -> None:
         """Start trainings while there is room for them and their demonstrations are there."""
@@ -272,25 +274,33 @@ class _Matrix:
             elif future in self._rollouts:
                 self._played(future, self._rollouts.pop(future))
 
-    def _trained(self, future: Future[Cost], group: list[Experiment]) -> None:
+    def _trained(self, future: Future[TrainedTogether], group: list[Experiment]) -> None:
         error = future.exception()
         if error is not None:
             self._fail(group, error)
             return
-        for cell in group:
-            progress = _Progress(cell, future.result(), len(group))
-            seeds = self._starts.seeds
-            parts = [seeds[i : i + self._chunk] for i in range(0, len(seeds), self._chunk)]
-            progress.waiting = len(parts)
-            for part in parts:
-                run, conditions = self._run_folder(cell), self._conditions(cell)
-                self._rollouts[self._executor.simulate(play, self._methods, run, conditions, part)] = progress
+        trained = future.result()
+        log.info("%s and %d more trained in %.0f s", _name(group[0]), len(group) - 1, trained.cost.seconds)
+        for cell, failure in zip(group, trained.failures, strict=True):
+            if failure:
+                self.failed[_name(cell)] = failure
+                log.error("%s failed: %s", _name(cell), failure)
+            else:
+                self._roll_out(_Progress(cell, trained.cost, len(group)))
+
+    def _roll_out(self, progress: _Progress) -> None:
+        seeds = self._starts.seeds
+        parts = [seeds[i : i + self._chunk] for i in range(0, len(seeds), self._chunk)]
+        progress.waiting = len(parts)
+        for part in parts:
+            run, conditions = self._run_folder(progress.cell), self._conditions(progress.cell)
+            self._rollouts[self._executor.simulate(play, self._methods, run, conditions, part)] = progress
 
     def _played(self, future: Future[Played], progress: _Progress) -> None:
         progress.waiting -= 1
         error = future.exception()
         if error is not None:
-            if cell_path(Path(), progress.cell).as_posix() not in self.failed:
+            if _name(progress.cell) not in self.failed:
                 self._fail([progress.cell], error)
             return
         progress.outcomes += future.result().outcomes
@@ -335,9 +345,8 @@ class _Matrix:
                 "with fewer --workers or --together"
             ) from error
         for cell in cells:
-            name = cell_path(Path(), cell).as_posix()
-            self.failed[name] = f"{type(error).__name__}: {error}"
-            log.error("%s failed: %s", name, error)
+            self.failed[_name(cell)] = f"{type(error).__name__}: {error}"
+            log.error("%s failed: %s", _name(cell), error)
 
     def _is_over(self) -> bool:
         return self._end is not None and time.monotonic() >= self._end
@@ -363,6 +372,10 @@ class _Matrix:
             latency_s=self._config.latency_s,
             safety_limits=self._limits.limits("arm"),
         )
+
+
+def _name(cell: Experiment) -> str:
+    return cell_path(Path(), cell).as_posix()
 
 
 def _budget(cell: Experiment) -> dict[str, object]:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from glam_core.errors import GlamError
 from glam_training.evaluate import Conditions, Outcome, Policy, evaluate
 from glam_training.experiment import Job
 from glam_training.provenance import package_versions
@@ -28,6 +29,16 @@ class Cost:
     """Largest resident memory of the process while it worked."""
     peak_gpu_mb: float = 0.0
     """Largest memory that was allocated on the GPU."""
+
+
+@dataclass(frozen=True)
+class TrainedTogether:
+    """A group of cells."""
+
+    cost: Cost
+    """Of the whole group."""
+    failures: tuple[str, ...]
+    """For each cell why it could not be trained; empty where it was."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +59,26 @@ class Methods:
     """The policy of a finished run folder."""
 
 
-def train(methods: Methods, jobs: list[Job]) -> Cost:
-    """Train cells together in this process."""
+def train(methods: Methods, jobs: list[Job]) -> TrainedTogether:
+    """Train cells together in this process; where that fails, one by one, so that one bad run spoils no other."""
+    failures = [""] * len(jobs)
     with _Meter() as meter:
-        methods.train(jobs)
-    return meter.cost
+        try:
+            methods.train(jobs)
+        except GlamError:
+            if len(jobs) == 1:
+                raise
+            failures = [_train_alone(methods, job) for job in jobs]
+    return TrainedTogether(meter.cost, tuple(failures))
+
+
+def _train_alone(methods: Methods, job: Job) -> str:
+    """Why the job can not be trained; empty when it has been."""
+    try:
+        methods.train([job])
+    except GlamError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def play(methods: Methods, run: Path, conditions: Conditions, seeds: Sequence[int]) -> Played:
