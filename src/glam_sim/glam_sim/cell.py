@@ -36,6 +36,7 @@ OVERVIEW_SIZE = (480, 640)
 
 _START_YAW_RAD = 0.35
 _SETTLE_TICKS = 4
+_OPPOSITE = -0.5
 _GRIPPER_SPEED_M_S = {"gen3": 0.15, "umi": 0.20}
 _MOTIONS: dict[str, type[ArmMotion] | type[HandMotion]] = {"gen3": ArmMotion, "umi": HandMotion}
 
@@ -272,9 +273,19 @@ class Cell:
         return any(touched == fingers_of(arm) for arm in self.arms)
 
     def gripped(self, name: str) -> bool:
-        """Whether both fingers of an arm touch the object, whatever else does."""
-        touched = self.touching(name)
-        return any(touched >= fingers_of(arm) for arm in self.arms)
+        """Whether the fingers of an arm press on an object from opposite sides, whatever else touches it."""
+        pressing: dict[str, list[np.ndarray]] = {}
+        for number, pair in enumerate(self._data.contact.geom[: self._data.ncon]):
+            first, second = self._name_of_geom[pair[0]], self._name_of_geom[pair[1]]
+            if name in (first, second):
+                normal = self._data.contact.frame[number, :3]  # from the first geom to the second
+                finger, inwards = (second, -normal) if first == name else (first, normal)
+                pressing.setdefault(finger, []).append(inwards)
+        for arm in self.arms:
+            left, right = (pressing.get(f"{arm}/{finger}", []) for finger in ("left_finger", "right_finger"))
+            if any(float(a @ b) < _OPPOSITE for a in left for b in right):
+                return True
+        return False
 
     def speed(self, name: str) -> float:
         """Speed (m/s) of the centre of a free object."""

@@ -18,6 +18,7 @@ from glam_core.pose import transform
 CUBE_SIZE_M = 0.04
 CUBE_MASS_KG = 0.05
 
+_ROLLING_FRICTION_M = 0.002
 _BOWL_SIDES = 10
 _BOWL_SLOPE_RAD = 0.35
 _BOWL_WALL_M = 0.003
@@ -165,8 +166,9 @@ class PegModel:
         return ObjectState(np.array(row[:3], float), np.column_stack([aside, np.cross(up, aside), up]))
 
     def xml(self) -> str:
-        """A cylinder."""
+        """A cylinder that does not roll for long: it would leave the table."""
         geom = f'type="cylinder" size="{self.radius_m} {self.height_m / 2}" mass="{self.mass_kg}"'
+        geom += f' condim="6" friction="0.9 0.01 {_ROLLING_FRICTION_M}"'
         return _free_body(self.name, self.height_m / 2, geom, self.colour)
 
 
@@ -181,7 +183,7 @@ class BowlModel:
     fixed: bool = True
     is_round: bool = True
     rest_height_m: float = 0.0
-    components: tuple[tuple[str, str], ...] = (("x", "m"), ("y", "m"), ("z", "m"))
+    components: tuple[tuple[str, str], ...] = (("x", "m"), ("y", "m"))
 
     @property
     def rim_radius_m(self) -> float:
@@ -194,12 +196,12 @@ class BowlModel:
         return (2 * self.rim_radius_m, 2 * self.rim_radius_m, self.height_m)
 
     def row(self, state: ObjectState) -> list[float]:
-        """Position."""
-        return [*state.position]
+        """Position on the table."""
+        return [*state.position[:2]]
 
     def state(self, row: Sequence[float]) -> ObjectState:
         """A bowl that stands there."""
-        return ObjectState(np.array(row[:3], float), np.eye(3))
+        return ObjectState(np.array([*row[:2], 0.0], float), np.eye(3))
 
     def xml(self) -> str:
         """The walls are boxes, each turned to its side of the ring."""
