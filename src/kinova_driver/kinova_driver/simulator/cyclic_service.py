@@ -30,7 +30,7 @@ class CyclicService:
             refresh_command: Whether its firmware knows RefreshCommand.
         """
         self._robot = robot
-        self._feedback: tuple[int, int, Any] | None = None
+        self._feedback: tuple[tuple[object, ...], Any] | None = None
         self.handlers: dict[str, Handler] = {
             "Refresh": self._refresh,
             "RefreshFeedback": lambda message, call: self.feedback(),
@@ -41,10 +41,10 @@ class CyclicService:
 
     def feedback(self, frame_id: int = 0) -> Any:
         """A `BaseCyclic.Feedback`; the same one as before where the arm has not moved on since."""
-        key = (self._robot.steps, len(self._robot.faults))
-        if self._feedback is None or self._feedback[:2] != key:
-            self._feedback = (*key, self._build())
-        message = self._feedback[2]
+        key = (self._robot.steps, self._robot.state, self._robot.faults)
+        if self._feedback is None or self._feedback[0] != key:
+            self._feedback = key, self._build()
+        message = self._feedback[1]
         message.frame_id = frame_id
         return message
 

@@ -123,7 +123,10 @@ class Server:
             self._drain_datagrams()
             self._keep(self._router.tick(time.monotonic()))
             return
-        for key, _ in self._selector.select(wait):
+        ready = self._selector.select(wait)
+        if self.network.frozen or self.network.cable_cut:  # since it began to wait
+            return
+        for key, _ in ready:
             if key.fileobj is self._udp:
                 self._read_datagrams()
             elif key.fileobj is self._tcp:
