@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from glam_training.experiment import Experiment
 from glam_training.matrix.pooling import Pooled, Table
-from glam_training.matrix.presets import AUXILIARY, AUXILIARY_CURVE, IMAGE_SCARCE, SCARCE, TASKS
+from glam_training.matrix.presets import AUXILIARY, AUXILIARY_CURVE, IMAGE_SCARCE, SCARCE, TASKS, normalised
 
 OURS = ("glam", "glam_o")
 RIVALS = ("pseudo_labels", "pose_cotraining", "clam", "laom", "lapa")
@@ -188,7 +188,7 @@ def many_demonstrations(table: Table, cell: Experiment) -> Bar:
 
 def _curve(table: Table, cell: Experiment, method: str) -> list[Pooled]:
     """All entries that differ from `cell` in the number of target demonstrations, the fewest first."""
-    wanted = replace(cell, method=method, target_episodes=1, auxiliary_episodes=0, seed=0)
+    wanted = normalised(replace(cell, method=method, target_episodes=1, auxiliary_episodes=AUXILIARY, seed=0))
     found = [e for e in table.entries.values() if replace(e.experiment, target_episodes=1) == wanted]
     return sorted(found, key=lambda entry: entry.experiment.target_episodes)
 

@@ -1,0 +1,102 @@
+"""The page of the matrix says what its records say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from stand_in import write_cell
+
+from glam_core.errors import DataError
+from glam_training.experiment import Experiment, Switches
+from glam_training.matrix.bars import MISSED, OPEN, REACHED, all_bars
+from glam_training.matrix.pooling import Table
+from glam_training.matrix.presets import normalised, preset
+from glam_training.matrix.record import read_records
+from glam_training.matrix.report import ReportConfig, write_report
+
+
+def write(folder, method, successes, n=50, seeds=(0, 1, 2), **fields):
+    """Cells of all seeds with the same number of successes."""
+    cell = normalised(Experiment("stack_two", method, **fields))
+    for seed in seeds:
+        write_cell(folder, replace(cell, seed=seed), "1" * successes + "0" * (n - successes))
+
+
+@pytest.fixture
+def records(tmp_path):
+    folder = tmp_path / "matrix"
+    for count, successes in ((10, 8), (20, 20), (50, 35), (100, 44), (300, 49)):
+        write(folder, "mip", successes, target_episodes=count)
+    for count, successes in ((10, 40), (20, 43), (100, 46)):
+        write(folder, "glam", successes, target_episodes=count)
+    write(folder, "pseudo_labels", 48)
+    for count, successes in ((30, 25), (80, 30), (180, 40)):
+        write(folder, "glam", successes, auxiliary_episodes=count)
+        write(folder, "target_only", successes + 1, target_episodes=20 + count)
+    write(folder, "glam", 10, switches=Switches(align=False))
+    for task in ("lift", "knock_down", "place"):
+        cell = Experiment(task, "glam", target_episodes=10)
+        write_cell(folder, cell, "1" * 40 + "0" * 10)
+        write_cell(folder, normalised(replace(cell, method="mip")), "1" * 20 + "0" * 30)
+    return folder
+
+
+def test_bars(records):
+    bars = {bar.what: bar for bar in all_bars(Table(read_records(records)), Table([]), {"state": "small"})}
+
+    def find(text):
+        return next(bar for what, bar in bars.items() if text in what)
+
+    advantage = find("stack_two, state: GLAM (or -O) above MIP")
+    assert advantage.verdict == REACHED
+    assert "20 demonstrations: glam 0.86 [0.80, 0.91], n 150" in advantage.measured
+    assert "MIP 0.40 [0.33, 0.48]" in advantage.measured and "+46 points" in advantage.measured
+    efficiency = find("stack_two, state: GLAM with N")
+    assert efficiency.verdict == MISSED
+    assert "glam with 10: 0.80" in efficiency.measured and "reaches MIP with 50: 0.70" in efficiency.measured
+    assert "is below MIP with 100: 0.88" in efficiency.measured
+    assert find("state: auxiliary demonstrations in place").verdict == REACHED
+    arms = find("lift, knock_down, place on average, state")
+    assert arms.verdict == REACHED and "+40 points" in arms.measured
+    assert find("bimanual stack_three, state").verdict == OPEN
+    assert find("state: MIP with many").verdict == REACHED
+    behind = find("state, tool space: GLAM first")
+    assert behind.verdict == MISSED and "best rival pseudo_labels 0.96, below its interval" in behind.measured
+    assert find("stack_two, images: GLAM (or -O) above MIP").verdict == OPEN
+
+
+def test_page(records, tmp_path):
+    config = ReportConfig(records, tmp_path / "matrix.md")
+    paths = write_report(config)
+    page = config.page.read_text()
+    assert all(path.stat().st_size > 1000 for path in paths)
+    for path in paths[1:]:
+        assert f"]({path.name})" in page
+    assert "| pseudo-labels | 0.96 [0.92, 0.98], n 150 (0.96 0.96 0.96) |" in page
+    assert "| no alignment | 0.20 [0.14, 0.27], n 150 (0.20 0.20 0.20) |" in page
+    assert "| cpu | curve | " in page
+    assert "| 2 cores | state | small | MIP | " not in page  # methods keep their short names in the cost table
+    assert "| 2 cores | state | small | mip |" in page
+    before = {path: path.read_bytes() for path in paths}
+    write_report(config)
+    assert {path: path.read_bytes() for path in paths} == before
+
+
+def test_tuning_records_are_refused(records, tmp_path):
+    path = sorted(records.rglob("*.json"))[0]
+    path.write_text(path.read_text().replace('"kind": "evaluation"', '"kind": "tuning"'))
+    with pytest.raises(DataError, match="measured on the tuning starts"):
+        write_report(ReportConfig(records, tmp_path / "matrix.md"))
+    with pytest.raises(DataError, match="holds no records"):
+        write_report(ReportConfig(tmp_path / "nothing", tmp_path / "matrix.md"))
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu", "smoke"])
+def test_presets_name_each_cell_once_per_part(name):
+    chosen = preset(name)
+    for part in chosen.parts:
+        assert part.cells and len(set(part.cells)) == len(part.cells)
+        for cell in part.cells:
+            target, auxiliary = chosen.store_episodes[cell.suite]
+            assert cell.target_demonstrations <= target and cell.auxiliary_demonstrations <= auxiliary
