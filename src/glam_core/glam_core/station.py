@@ -106,7 +106,7 @@ class ArmConfig(StationSchema):
     password_env: Annotated[str, Field(min_length=1)] | None = None
     namespace: Namespace = ""
     command: Literal["joint_speeds", "twist"] = "joint_speeds"
-    feedback_hz: float = Field(default=500.0, ge=40.0, le=1000.0)
+    feedback_hz: float = Field(default=520.0, ge=40.0, le=1000.0)
     feedback_latency_s: float = Field(default=0.0, ge=0.0, le=0.5)
     command_latency_s: float = Field(default=0.0, ge=0.0, le=1.0)
     timeouts: Timeouts = Timeouts()

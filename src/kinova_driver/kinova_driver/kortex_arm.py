@@ -189,13 +189,17 @@ class KortexArm:
                 raise ArmError("the arm was stopped while the command was on its way")
             if self._action is not None:
                 raise ArmError(f"{self._action[0]} is under way; stop it first")
-            self._streaming, self._connection.moving = kind, True
+            self._streaming = kind
+            self._begin_motion()
             try:
                 link.command(*call)
             except CallError as error:
                 self._connection.judge(link, error)
                 self._late += 1
-                if not error.timed_out or self._late > _LATE_COMMANDS:
+                if not error.timed_out:
+                    raise
+                if self._late > _LATE_COMMANDS:
+                    self._connection.latch(faults.COMMANDS_LOST, f"{self._late} commands in a row; the last: {error}")
                     raise
             else:
                 self._late = 0
@@ -209,7 +213,8 @@ class KortexArm:
             call = make(link)
             if epoch != self._epoch:
                 raise ArmError(f"the arm was stopped before {name} began")
-            self._action, self._connection.moving = (name, time.monotonic()), True
+            self._action = name, time.monotonic()
+            self._begin_motion()
             try:
                 link.call(call[0], call[1])
             except CallError as error:
@@ -217,10 +222,14 @@ class KortexArm:
                 self._connection.judge(link, error)
                 raise
 
+    def _begin_motion(self) -> None:
+        self._connection.moving, self._connection.commanded_at = True, time.monotonic()
+
     def _halt(self, *call: Any) -> None:
         """Sends what ends a motion: after a command that is on its way, but never long after."""
         link = self._connection.require_link()
         ordered = self._sending.acquire(timeout=2 * self._timeouts.command_s)
+        self._connection.commanded_at = time.monotonic()
         try:
             link.command(*call)
             self._connection.moving = False

@@ -357,6 +357,7 @@ def test_late_answers_are_borne_a_few_times(server, arm):
         arm.command_joint_speeds(np.zeros(7))
     with pytest.raises(ArmError, match="no answer in time"):
         arm.command_joint_speeds(np.zeros(7))
+    assert arm.read().faults == (faults.COMMANDS_LOST,)
 
 
 def test_a_stop_is_the_last_word(server, arm):

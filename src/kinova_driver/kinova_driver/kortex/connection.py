@@ -28,7 +28,11 @@ _QUIET_S, _SILENT_S = 0.1, 0.35
 """No answer on TCP for this long: ask whether the arm is there; take it for lost."""
 _PROBE_S = 0.1
 _IDLE_S = 0.01
+_CATCH_UP_S = 0.05
+"""Feedback that is late by less is made up for, so that the rate holds on a busy computer."""
 _RATE_WINDOW = 500
+_OURS_S = 0.5
+"""How soon after our command the arm says whose command changed its state."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +85,15 @@ class Connection:
         """The newest feedback, and when it was measured: monotonic clock, s."""
         self.moving = False
         """Whether something was commanded that goes on without us; it is stopped as soon as the arm can be reached."""
+        self.commanded_at = 0.0
+        """When the arm was last told to move: monotonic clock, s."""
         self._state = threading.Lock()  # guards what follows; held for moments
         self._link: Link | None = None
         self._latched: dict[str, str] = {}
         self._broken: list[Link] = []
         self._thief_named = False
+        self._controller: int | None = None
+        self._own: set[int] = set()
 
         self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
         self._received = self._lost = self._reconnections = 0
@@ -191,6 +199,7 @@ class Connection:
         if error.means("INVALID_USER_SESSION_ACCESS", "INVALID_SESSION"):
             self._lose(link, faults.SESSION_LOST, f"the arm ended our session: {error}")
         elif error.means("SESSION_NOT_IN_CONTROL", "CONTROL_PERMISSION_DENIED"):
+            self._own.discard(self._controller or 0)
             self.latch(faults.SESSION_LOST, f"another session controls the arm: {error}")
         elif error.means("WRONG_SERVOING_MODE", "LOW_LEVEL_SERVOING"):
             self.latch(faults.SERVOING_MODE_CHANGED, f"the arm is not in single-level servoing: {error}")
@@ -206,7 +215,8 @@ class Connection:
     def _begin(self, link: Link) -> None:
         self._over.clear()
         self._latched.clear()
-        self.newest, self.moving = None, False
+        self.newest, self.moving, self._controller = None, False, None
+        self._own.clear()
         self._link = link
         for name, target in (("kortex-feedback", self._feed), ("kortex-keeper", self._keep)):
             thread = threading.Thread(target=target, name=name, daemon=True)
@@ -274,7 +284,7 @@ class Connection:
             wait = due - time.monotonic()
             if wait > 0.0:
                 time.sleep(wait)
-            else:
+            elif wait < -_CATCH_UP_S:
                 due -= wait
 
     def _on_loss(self, link: Link, losses: int, error: CallError) -> None:
@@ -286,9 +296,25 @@ class Connection:
     def _take(self, feedback: Any, stamp: float) -> None:
         self._received += 1
         self._arrivals.append(stamp)
+        controller = feedback.base.active_state_connection_identifier
+        if controller != self._controller:
+            self._on_controller(controller, stamp)
         with self._fresh:
             self.newest = feedback, stamp
             self._fresh.notify_all()
+
+    def _on_controller(self, controller: int, now: float) -> None:
+        """The arm changed its state at somebody's command. It was ours right after ours, and somebody else's else.
+
+        Numbers of connections can not be asked for beforehand, so ours is learnt.
+        """
+        first, self._controller = self._controller is None, controller
+        if first or not controller or controller in self._own:
+            return
+        if now - self.commanded_at < _OURS_S:
+            self._own.add(controller)
+        else:
+            self.latch(faults.SESSION_LOST, f"connection {controller} took control of the arm")
 
     # -- keeping -------------------------------------------------------------------------------------------------------
 
@@ -388,8 +414,11 @@ class Connection:
                 link.close()
                 raise
         with self._state:
-            self._latched.pop(faults.CONNECTION_LOST, None)
+            for fault in (faults.CONNECTION_LOST, faults.COMMANDS_LOST):
+                self._latched.pop(fault, None)
             self._latched.setdefault(faults.CONNECTION_RESTORED, "the connection was lost and is back")
+            self._controller = None
+            self._own.clear()
             self._link = link
         self._reconnections += 1
         logger.warning("the arm at %s is back; call clear_faults to move it", link.endpoint)
