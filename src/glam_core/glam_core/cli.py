@@ -23,6 +23,7 @@ COMMANDS = {
     "demos": Command("glam_training.demos:main", "record demonstrations of the scripted experts into a store"),
     "train": Command("glam_training.train:main", "train: stage 1 (GLAM), stage 2 (latent policy), or the MIP baseline"),
     "probe": Command("glam_training.probe:main", "check a stage 1 model before a policy is trained on it"),
+    "transfer": Command("glam_training.transfer:main", "replay unseen episodes of any source from their latents"),
     "relabel": Command("glam_training.relabel:main", "label every transition of a store with its latent action"),
     "eval": Command("glam_training.evaluate:main", "roll a policy out in simulation: n, success, interval, video"),
     "export": Command("glam_training.export:main", "write a model folder: ONNX, manifest, golden vectors, card"),

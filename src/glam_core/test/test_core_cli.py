@@ -25,7 +25,7 @@ def test_alone_it_prints_the_pipeline_in_order(capsys):
     lines = capsys.readouterr().out.splitlines()
     listed = [line.split()[0] for line in lines if line.startswith("  ")]
     assert listed == list(COMMANDS)
-    assert listed[:6] == ["demos", "train", "probe", "relabel", "eval", "export"]
+    assert listed[:5] == ["demos", "train", "probe", "transfer", "relabel"]
     assert main(["--help"]) == 0
 
 

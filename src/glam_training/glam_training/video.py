@@ -21,11 +21,11 @@ _LAST_FRAME_S = 1.5
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """One episode: frames (T, H, W, 3) uint8 RGB, a title, and whether it succeeded."""
+    """One episode: frames (T, H, W, 3) uint8 RGB, a title, and whether it succeeded; None where that is not asked."""
 
     frames: np.ndarray
     title: str
-    success: bool
+    success: bool | None
 
 
 def write_video(path: Path, clips: Sequence[Clip], frame_rate_hz: float) -> None:
@@ -71,7 +71,7 @@ def _tile(clip: Clip, step: int) -> np.ndarray:
     ended = step >= len(clip.frames) - 1
     tile = clip.frames[min(step, len(clip.frames) - 1)].copy()
     text, colour = clip.title, _RUNNING_RGB
-    if ended:
+    if ended and clip.success is not None:
         text += ": success" if clip.success else ": failure"
         colour = _SUCCESS_RGB if clip.success else _FAILURE_RGB
         cv2.rectangle(tile, (1, 1), (tile.shape[1] - 2, tile.shape[0] - 2), colour, 3)
