@@ -140,7 +140,7 @@ def look(space: LatentSpace, path: Path, episodes: int | None = None, name: str 
         state=hidden["state"][now],
         next_state=hidden["state"][later],
         action=chunk_actions(hidden["action"], now, space.step),
-        episode=torch.searchsorted(ends, now, right=True),
+        episode=torch.searchsorted(ends, now.contiguous(), right=True),
         store=store,
         episodes=len(source.episode_ends),
     )

@@ -91,8 +91,8 @@ def transfer(config: TransferConfig) -> list[Replays]:
 def transfer_table(replays: list[Replays]) -> str:
     """Errors of all sources against their bars, as a Markdown table."""
     rows = [
-        "| source | windows | error after 2 s, median | 90th percentile | shuffled latents | times worse | gripper F1 | "
-        "shuffled | |",
+        "| source | windows | error after 2 s, median | 90th percentile | shuffled latents | times worse | F1 of the "
+        "gripper | shuffled | |",
         "|---" * 9 + "|",
     ]
     for r in replays:
