@@ -5,6 +5,7 @@
 #                and the plain Linux build of the public index brings several GB of CUDA packages
 #   TASK         task of `make demo`; the demo chooses by itself when it is empty
 #   EPISODES     episodes of `make demo`
+#   WHEEL        Kinova's package, for `make kortex-env`
 
 SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
@@ -15,6 +16,7 @@ PYTHON ?=
 TORCH_INDEX ?=
 TASK ?=
 EPISODES ?= 10
+WHEEL ?=
 
 # A sourced ROS 2 Jazzy is used; anywhere else ROS 2 comes from wheels.
 ifeq ($(ROS_DISTRO),jazzy)
@@ -73,7 +75,7 @@ format: setup  ## ruff format, with the fixes that are safe
 
 .PHONY: setup
 setup: ## everything: robot, training, development
-	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages $(DONE)/development
+	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages $(DONE)/development $(DONE)/kortex
 
 .PHONY: setup-demo
 setup-demo:  ## what `make demo` needs: robot and simulator, no torch
@@ -82,6 +84,10 @@ setup-demo:  ## what `make demo` needs: robot and simulator, no torch
 .PHONY: setup-robot
 setup-robot:  ## what runs beside the arm: no torch, no simulator
 	@$(MAKE) --silent --no-print-directory --jobs=2 $(DONE)/packages
+
+.PHONY: kortex-env
+kortex-env: setup-robot  ## a Python for the driver of a real arm; WHEEL=path/to/kortex_api.whl from Kinova's download site
+	@scripts/kortex_env.sh $(WHEEL)
 
 .PHONY: check-robot
 check-robot:  ## the robot set-up in a fresh clone: seconds, megabytes, no torch
@@ -149,4 +155,9 @@ $(DONE)/messages: $(DONE)/ros $(MESSAGE_FILES)
 $(DONE)/packages: $(DONE)/robot $(DONE)/messages $(PACKAGE_FILES)
 	@echo "[setup] packages of the workspace"
 	@scripts/build.sh packages
+	@touch $@
+
+# Without Kinova's package, which is not on the package index; an environment that has it is left as it is.
+$(DONE)/kortex: $(DONE)/packages $(DONE)/development requirements/kortex.txt scripts/kortex_env.sh
+	@[ -d .venv/kortex/packages/kortex_api ] || scripts/kortex_env.sh >/dev/null
 	@touch $@

@@ -90,7 +90,8 @@ class ArmConfig(StationSchema):
         command_latency_s: Measured time from a command to its motion.
         timeouts: How long is waited for what.
         gripper: The gripper.
-        interpreter: The Python of an environment of the driver's own, where the official Kortex package lives.
+        interpreter: The Python of the driver's own environment, where the official Kortex package lives; relative to
+            the station file.
         trust_unofficial_client_with_a_real_arm: Lets the client of this project, which was never tried on a real arm,
             reach other addresses than this computer where the official package is missing.
         safety: The limits of this arm, where they differ from the station's.

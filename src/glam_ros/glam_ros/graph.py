@@ -5,10 +5,12 @@ Launch files turn it into actions of launch_ros; `glam up` starts the same proce
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from glam_core.errors import ConfigurationError
 from glam_core.manifest import read_manifest
 from glam_core.station import SIMULATED, ArmConfig, CameraConfig, Station, load_station
 from glam_ros import topics
@@ -29,6 +31,7 @@ class Process:
         parameters: Values for its parameters; an empty list is left out, since it is every list's default.
         remappings: Names to replace, old and new.
         lifecycle: Full names of its lifecycle nodes; the process is ready when they are active.
+        interpreter: Path of the Python that runs it; empty for the one that runs everything.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Process:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     lifecycle: tuple[str, ...] = ()
+    interpreter: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,25 @@ def driver(place: Place, arm: ArmConfig) -> Process:
         namespace=arm.namespace,
         parameters={"station": str(place.path), "arm": arm.name},
         lifecycle=(topics.of_arm(arm.namespace, topics.DRIVER_NODE),),
+        interpreter=interpreter(place, arm),
     )
+
+
+def interpreter(place: Place, arm: ArmConfig) -> str:
+    """The Python of an arm's driver, which a station file names relative to itself; empty where it names none.
+
+    Raises:
+        ConfigurationError: There is no such program.
+    """
+    if arm.interpreter is None:
+        return ""
+    path = place.path.parent / arm.interpreter
+    if not os.access(path, os.X_OK) or path.is_dir():
+        raise ConfigurationError(
+            f"the interpreter of the arm '{arm.name}' is no program: {path}; `make kortex-env` makes one and prints "
+            "where it is"
+        )
+    return str(path)
 
 
 def camera(config: CameraConfig) -> Process:

@@ -44,6 +44,7 @@ def node(process: Process) -> Node:
         namespace=process.namespace or None,
         parameters=[parameters] if parameters else None,
         remappings=list(process.remappings) or None,
+        prefix=process.interpreter or None,
         output="screen",
         emulate_tty=False,
         on_exit=Shutdown(reason=f"{process.name} ended"),

@@ -39,9 +39,10 @@ def command_line(process: Process) -> list[str]:
     """
     module = f"{process.package}.{process.executable}"
     if _importable(module):
-        start = [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())"]
+        python = process.interpreter or sys.executable
+        start = [python, "-c", f"import sys; from {module} import main; sys.exit(main())"]
     elif installed := _installed_executable(process.package, process.executable):
-        start = [str(installed)]
+        start = [process.interpreter, str(installed)] if process.interpreter else [str(installed)]
     else:
         raise ConfigurationError(
             f"neither the module {module} nor the executable lib/{process.package}/{process.executable} was found; "

@@ -116,6 +116,21 @@ def test_names_and_parameters_become_ros_arguments(real: Place, model: Path) -> 
     assert 'arm:="left"' in arguments
 
 
+def test_the_driver_of_an_arm_runs_with_its_own_python(real: Place, model: Path, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\n", encoding="utf-8")
+    python.chmod(0o755)
+    left, right = real.station.arms
+    arms = (left.model_copy(update={"interpreter": "python"}), right)
+    place = Place(tmp_path / "station.yaml", real.station.model_copy(update={"arms": arms}))
+    processes = by_name(deployment(place, model))
+    assert supervisor.command_line(processes["/left/driver"])[0] == str(python)
+    assert supervisor.command_line(processes["/right/driver"])[0] == sys.executable
+    python.chmod(0o644)
+    with pytest.raises(ConfigurationError, match=r"interpreter of the arm 'left' is no program: .*make kortex-env"):
+        deployment(place, model)
+
+
 def test_an_executable_that_is_nowhere_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match=r"lib/glam_ros/polcy_node was found; set the project up"):
         supervisor.command_line(Process("policy", "glam_ros", "polcy_node"))
