@@ -134,7 +134,7 @@ class _Training:
         self._rate = torch.tensor(config.learning_rate, device=device)
         on_gpu = device.type == "cuda"
         self._optimizer = torch.optim.AdamW(
-            [self._theta], lr=self._rate, weight_decay=config.weight_decay, capturable=on_gpu, foreach=False
+            [self._theta], lr=self._rate, weight_decay=config.weight_decay, capturable=on_gpu, fused=True
         )
         self._terms: dict[str, Tensor] = {}
         self._graph: torch.cuda.CUDAGraph | None = None
