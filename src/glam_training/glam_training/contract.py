@@ -9,6 +9,7 @@ from typing import Any
 
 from glam_core.errors import DataError
 from glam_training.data.store import Store
+from glam_training.models.keypoints import KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, ScenePerception
 from glam_training.slots import observation_keys
 
@@ -26,7 +27,7 @@ class Contract:
     action_spec: dict[str, Any]
     state_spec: dict[str, Any]
     slots: int
-    """Slots per camera; 0 in the fast lane."""
+    """Slots per camera; 0 without masks and in the fast lane."""
 
     def write(self, folder: Path) -> None:
         """Write contract.json."""
@@ -56,10 +57,13 @@ class Contract:
         """S."""
         return len(self.state_spec["components"])
 
-    def make_perception(self, config: PerceptionConfig) -> ImagePerception | ScenePerception:
-        """An untrained perception for these observations."""
+    def make_perception(self, config: PerceptionConfig) -> ImagePerception | KeypointPerception | ScenePerception:
+        """An untrained perception for these observations: slots where there are masks to learn them from, else
+        keypoints."""
         if self.observations == "scene":
             return ScenePerception(len(self.obs_spec["vectors"][0]["components"]), config)
+        if not self.slots:
+            return KeypointPerception(len(self.obs_spec["images"]), config)
         return ImagePerception(len(self.obs_spec["images"]), self.slots, config)
 
     @property

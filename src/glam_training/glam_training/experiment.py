@@ -59,8 +59,8 @@ class Budget:
 
 
 BUDGETS: dict[str, Budget] = {
-    "small": Budget(),
-    "paper": Budget(stage_1_steps=8000, policy_steps=20000, encoder_steps=4000),
+    "small": Budget(batch_size=128),
+    "paper": Budget(encoder_steps=3000),
     "smoke": Budget(
         stage_1_steps=20, refit_steps=10, policy_steps=20, batch_size=16, width=32, policy_depth=1, encoder_steps=10
     ),
@@ -116,6 +116,9 @@ class Experiment:
     """One of `BUDGETS`."""
     switches: Switches = Switches()
     """Ablations of GLAM."""
+    encoder: Literal["keypoints", "slots"] | None = None
+    """Image suite: keypoints learned from images alone, or slots learned from object masks. None is the method's own
+    (GLAM-O: slots, all others: keypoints); set it to compare a rival with GLAM-O on the same encoder."""
 
     def __post_init__(self) -> None:
         for name, legal, kind in (
@@ -141,8 +144,15 @@ class Experiment:
             raise ConfigurationError(
                 "pose co-training takes poses for actions, so it exists in tool space only; use action_space 'tool'"
             )
+        if self.suite == "state" and self.encoder is not None:
+            raise ConfigurationError("the state suite has no image encoder; leave encoder unset")
         if self.switches.step < 1 or self.switches.latent_size < 1:
             raise ConfigurationError("switches.step and switches.latent_size must be at least 1")
+
+    @property
+    def encoder_kind(self) -> str:
+        """Image suite: "keypoints" or "slots"."""
+        return self.encoder or ("slots" if self.method == "glam_o" else "keypoints")
 
     @property
     def sizes(self) -> Budget:

@@ -250,6 +250,7 @@ def _train_policies(
         torch.manual_seed(experiment.seed)
         perception = view.perception
         features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
+        features.standardize.minimum_std = perception.moment_floor
         features.standardize.fit(pool.moments[torch.cat(targets.policy_rows[i])].cpu())
         head = _make_head(experiment, features.size, targets.labels.shape[-1])
         policies.append(PolicyModule(perception, features, head, targets.outputs[i]))

@@ -86,10 +86,10 @@ def seen_columns(experiment: Experiment, contract: Contract) -> Tensor | None:
 
     GLAM-O is about objects, fingers included: what only tells how a scene looks is no part of it.
     """
-    if _prediction(experiment) == "observation":
-        return None
+    if experiment.suite == "images" or _prediction(experiment) == "observation":
+        return None  # in images, the encoder decides: slots are objects and fingers
     components = contract.obs_spec["vectors"][0]["components"]
-    return torch.tensor([i for i, name in enumerate(components) if not name.startswith("appearance")])
+    return torch.tensor([i for i, name in enumerate(components) if not name.startswith("look.")])
 
 
 def make_targets(experiments: Sequence[Experiment], views: Sequence[Perceived], pool: Pool, group: Group) -> Targets:

@@ -24,18 +24,18 @@ class SyntheticEpisode:
     embodiment: str = "gen3"
 
 
-def make_episode(seed: int, frames: int = 20, speed: float = 0.15) -> SyntheticEpisode:
-    """One episode: positions in [-1, 1], images of SIZE pixels."""
+def make_episode(seed: int, frames: int = 20, speed: float = 0.15, size: int = SIZE) -> SyntheticEpisode:
+    """One episode: positions in [-1, 1], images of `size` pixels."""
     rng = np.random.default_rng(seed)
     tool, cube = rng.uniform(-0.8, 0.8, 2), rng.uniform(-0.8, 0.8, 2)
     arrays: dict[str, list[np.ndarray]] = {k: [] for k in ("images/front", "masks/front", "state", "action", "scene")}
     for _ in range(frames):
         action = speed * (cube - tool) / max(0.3, float(np.linalg.norm(cube - tool)))
-        mask = np.zeros((SIZE, SIZE), np.uint8)
+        mask = np.zeros((size, size), np.uint8)
         for value, centre in ((1, cube), (2, tool)):
-            x, y = ((centre + 1) / 2 * (SIZE - 5)).astype(int)
+            x, y = ((centre + 1) / 2 * (size - 5)).astype(int)
             mask[y : y + 5, x : x + 5] = value
-        image = np.full((SIZE, SIZE, 3), 90, np.uint8)
+        image = np.full((size, size, 3), 90, np.uint8)
         image[mask == 1], image[mask == 2] = (200, 30, 30), (20, 40, 220)
         arrays["images/front"].append(image)
         arrays["masks/front"].append(mask)
@@ -47,25 +47,32 @@ def make_episode(seed: int, frames: int = 20, speed: float = 0.15) -> SyntheticE
 
 
 def make_store(
-    path: Path, episodes: int, has_actions: bool = True, masks: bool = True, speed: float = 0.15, seed: int = 0
+    path: Path,
+    episodes: int,
+    has_actions: bool = True,
+    masks: bool = True,
+    images: bool = True,
+    speed: float = 0.15,
+    seed: int = 0,
+    size: int = SIZE,
 ) -> Store:
     """A store of synthetic episodes."""
     info = StoreInfo(
         task="lift",
         embodiment="gen3",
         source="synthetic",
-        obs_spec=ObsSpec(images=(ImageSpec(name="front", height=SIZE, width=SIZE),)),
+        obs_spec=ObsSpec(images=(ImageSpec(name="front", height=size, width=size),) if images else ()),
         action_spec=ActionSpec(),
         state_spec=robot_state_spec(("arm",)),
         scene_spec=VectorSpec(name="scene", components=("tool_x", "tool_y", "cube_x", "cube_y"), units=("m",) * 4),
         has_actions=has_actions,
-        mask_classes=("cube", "fingers") if masks else (),
+        mask_classes=("cube", "fingers") if masks and images else (),
         provenance=Provenance(command="test", config={}, commit="unknown", versions={}),
     )
     store = Store.create(path, info)
     for i in range(episodes):
-        episode = make_episode(seed + i, speed=speed)
-        if not masks:
-            del episode.arrays["masks/front"]
+        episode = make_episode(seed + i, speed=speed, size=size)
+        for key in set(episode.arrays) - set(info.columns()):
+            del episode.arrays[key]
         store.append(episode)
     return store

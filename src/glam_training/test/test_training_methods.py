@@ -8,13 +8,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from synthetic import make_store
+from synthetic import SIZE, make_store
 from torch import nn
 
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
 from glam_training import group_fit
+from glam_training.encoders import encoder_folder
 from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
 from glam_training.export import ExportConfig, export
 from glam_training.fit import OptimConfig
@@ -136,6 +137,57 @@ def test_switches_change_what_they_should(stores, tmp_path):
     assert chunk.shape == (16, 4)
     actions = [acting.decode(latent, np.zeros(10, np.float32)) for latent in chunk[:2]]
     assert actions[0].shape == (5,) and not np.allclose(actions[0], actions[1])
+
+
+@pytest.fixture(scope="module")
+def image_stores(stores, tmp_path_factory) -> Stores:
+    return dataclasses.replace(stores, encoders=tmp_path_factory.mktemp("encoders"))
+
+
+@pytest.mark.parametrize(
+    ("method", "encoder"),
+    [("glam", None), ("glam_o", None), ("mip", None), ("mip", "slots"), ("pseudo_labels", None), ("oracle", None)],
+)
+def test_methods_learn_from_images(image_stores, tmp_path, method, encoder):
+    experiment = Experiment(method=method, suite="images", encoder=encoder, **TINY)
+    out = train(experiment, image_stores, tmp_path / "run")
+    acting = policy(out)
+    assert [image.name for image in acting.obs_spec.images] == ["front"]
+    image = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3), dtype=np.uint8)
+    chunk = acting.predict(Observation(0.0, {"front": image}))
+    assert np.isfinite(acting.decode(chunk[0], np.zeros(10, np.float32))).all()
+
+
+def test_methods_on_the_same_demonstrations_share_their_encoder(image_stores, tmp_path):
+    experiments = [Experiment(method=m, suite="images", **TINY) for m in ("glam", "mip", "clam")]
+    outs = [train(e, image_stores, tmp_path / e.method) for e in experiments]
+    weights = [load(out).policy.perception.state_dict() for out in outs]
+    assert all(torch.equal(weights[0][key], other[key]) for other in weights[1:] for key in weights[0])
+    folders = {encoder_folder(e, image_stores.encoders) for e in experiments}
+    assert len(folders) == 1
+    other = encoder_folder(dataclasses.replace(experiments[0], seed=1), image_stores.encoders)
+    assert other not in folders
+
+
+def test_bad_images_are_refused(image_stores, tmp_path):
+    make_store(tmp_path / "unmasked", 6, has_actions=False, masks=False)
+    make_store(tmp_path / "blind", 6, has_actions=False, images=False)
+    make_store(tmp_path / "small", 6, has_actions=False, size=16)
+    keypoints, slots = (
+        Experiment(method="glam", suite="images", **TINY),
+        Experiment(method="glam_o", suite="images", **TINY),
+    )
+    for experiment, name, message in (
+        (slots, "unmasked", "no object masks"),
+        (keypoints, "blind", "images/front is missing"),
+        (keypoints, "small", r"images/front is \(\(16, 16, 3\)"),
+    ):
+        wrong = dataclasses.replace(image_stores, auxiliary=(tmp_path / name,))
+        with pytest.raises(ConfigurationError, match=message):
+            train(experiment, wrong, tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="give Stores a folder"):
+        train(keypoints, dataclasses.replace(image_stores, encoders=None), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_of_one_experiment(stores, tmp_path):

@@ -30,7 +30,7 @@ _MASS_FLOOR = 2.0  # pixels of the mask grid; below it a slot drifts to the imag
 
 @dataclass(frozen=True)
 class PerceptionConfig:
-    """Sizes of the segmenter and of the glimpses."""
+    """Sizes of the segmenter (or of the network behind the keypoints) and of the glimpses."""
 
     segmenter_width: int = 16
     """Channels of the first convolution; later ones are multiples of it."""
@@ -38,6 +38,8 @@ class PerceptionConfig:
     """Side of the square glimpse around each slot, in image pixels."""
     glimpse_samples: int = 16
     """P: the glimpse is sampled P x P times."""
+    keypoints: int = 12
+    """K: keypoints per camera, where there are no masks to learn slots from."""
 
 
 class Segmenter(nn.Module):

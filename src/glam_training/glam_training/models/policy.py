@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from glam_training.models.blocks import ActionScale
 from glam_training.models.glam import Glam
+from glam_training.models.keypoints import KeypointPerception
 from glam_training.models.mip import Mip
 from glam_training.models.perception import FeatureNet, ImagePerception, ScenePerception
 
@@ -23,7 +24,11 @@ class PolicyModule(nn.Module):
     """
 
     def __init__(
-        self, perception: ImagePerception | ScenePerception, features: FeatureNet, mip: Mip, output: ActionScale | None
+        self,
+        perception: ImagePerception | KeypointPerception | ScenePerception,
+        features: FeatureNet,
+        mip: Mip,
+        output: ActionScale | None,
     ) -> None:
         super().__init__()
         self.perception = perception

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP
+from glam_training.models.follow import Follower
 from glam_training.models.latent import LatentSizes, add_standardizers, normalised_change
 
 ACTION_WEIGHT = 1.0
@@ -31,9 +32,7 @@ class Laom(nn.Module):
         super().__init__()
         add_standardizers(self, sizes)
         self.encoder = MLP(2 * sizes.moments, EMBEDDING, sizes.width, sizes.depth)
-        self.followers = nn.Module()  # c' as buffers: it follows, it is not trained
-        for name, weight in self.encoder.named_parameters():
-            self.followers.register_buffer(_flat_name(name), weight.detach().clone())
+        self.follower = Follower(self.encoder, FOLLOW)
         self.idm = MLP(2 * EMBEDDING, sizes.latent, sizes.width, sizes.depth)
         self.forward_model = MLP(EMBEDDING + sizes.latent, EMBEDDING, sizes.width, sizes.depth)
         self.decoder = MLP(sizes.state + sizes.latent, sizes.action, sizes.width, sizes.depth)
@@ -54,15 +53,6 @@ class Laom(nn.Module):
         """g(s, z), standardised."""
         return self.decoder(torch.cat([self.state(s), z], -1))
 
-    def follow(self) -> dict[str, Tensor]:
-        """Let c' go a little way towards c: its weights by the names of c's."""
-        weights = {}
-        for name, weight in self.encoder.named_parameters():
-            follower = getattr(self.followers, _flat_name(name))
-            follower.mul_(1.0 - FOLLOW).add_(FOLLOW * weight.detach())
-            weights[name] = follower.clone()
-        return weights
-
 
 def laom_loss(
     model: Laom, target: tuple[Tensor, Tensor, Tensor, Tensor], auxiliary: tuple[Tensor, Tensor]
@@ -78,12 +68,8 @@ def laom_loss(
     o, o_next = (torch.cat(pair) for pair in zip(target[:2], auxiliary, strict=True))
     now, next_, later = model.embed(o, o_next)
     z = model.idm(torch.cat([now, next_], -1))
-    wanted = torch.func.functional_call(model.encoder, model.follow(), (later,)).detach()
+    wanted = model.follower(model.encoder, later)
     forward = (model.forward_model(torch.cat([now, z], -1)) - wanted).square().mean()
     action = (model.decode(s, z[: len(s)]) - model.action(u)).square().mean()
     loss = forward + ACTION_WEIGHT * action
     return loss, {"loss": loss, "forward": forward, "action": action, "embedding_std": wanted.std(0).mean()}
-
-
-def _flat_name(name: str) -> str:
-    return name.replace(".", "_")

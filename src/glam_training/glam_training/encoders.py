@@ -1,0 +1,190 @@
+"""Image encoders of the bench: trained once on all images of all sources, then frozen and shared by every method.
+
+Slots (GLAM-O) learn from object masks, keypoints (plain GLAM) from images alone. An encoder belongs to one set of
+demonstrations; the runs of all methods that learn from those demonstrations read it from one folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from glam_core.errors import ConfigurationError
+from glam_training.config import plain
+from glam_training.contract import Contract
+from glam_training.data.store import Store
+from glam_training.experiment import Experiment
+from glam_training.fit import OptimConfig
+from glam_training.group_fit import Group, fit_group
+from glam_training.models.keypoints import KeypointObjective, KeypointPerception
+from glam_training.models.perception import ImagePerception, PerceptionConfig, to_network_range
+from glam_training.run import Run
+from glam_training.segmenter import SegmenterObjective
+
+ENCODER_FILE = "encoder.pt"
+PAIR_STEPS = 3
+"""Steps between the two images of a pair from which keypoints learn."""
+_BATCH = 64
+_PERCEIVE_BATCH = 32  # larger batches fall out of the CPU's caches
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Images of some episodes of one source.
+
+    Attributes:
+        images: per camera (N, H, W, 3) uint8.
+        masks: per camera (N, H, W) uint8; none where they are not needed.
+        episode_ends: (E,) int64, exclusive.
+    """
+
+    images: list[np.ndarray]
+    masks: list[np.ndarray]
+    episode_ends: np.ndarray
+
+
+def read_frames(store: Store, episodes: np.ndarray, cameras: Sequence[str], masks: bool) -> Frames:
+    """Read the images, and the masks if asked for, of some episodes."""
+    slices = [store.episode_slices()[i] for i in episodes]
+    keys = [f"images/{camera}" for camera in cameras] + [f"masks/{camera}" for camera in cameras if masks]
+    arrays = store.load(keys)
+    chosen = [np.concatenate([arrays[key][s] for s in slices]) for key in keys]
+    ends = np.cumsum([s.stop - s.start for s in slices])
+    return Frames(chosen[: len(cameras)], chosen[len(cameras) :], ends)
+
+
+def encoder_folder(experiment: Experiment, encoders: Path) -> Path:
+    """Where the encoder of an experiment stands: equal for all methods on the same demonstrations."""
+    e = experiment
+    return encoders / f"{e.task}-{e.encoder_kind}-{e.target_episodes}-{e.auxiliary_episodes}-{e.budget}-{e.seed}"
+
+
+def train_encoder(
+    experiment: Experiment,
+    contract: Contract,
+    folder: Path,
+    fingerprints: dict[str, str],
+    read: Callable[[], list[Frames]],
+    device: torch.device,
+) -> ImagePerception | KeypointPerception:
+    """Train the encoder of an experiment, or load the one that stands in `folder`.
+
+    Args:
+        experiment: whose demonstrations, budget and seed decide.
+        contract: cameras and slots.
+        folder: of the encoder; an unfinished one is resumed.
+        fingerprints: of the stores.
+        read: reads the frames of all sources.
+        device: where to train.
+
+    Returns:
+        The encoder, on the CPU, in evaluation mode.
+    """
+    config = {"encoder": experiment.encoder_kind, "steps": experiment.sizes.encoder_steps, "seed": experiment.seed}
+    config |= {
+        "perception": plain(PerceptionConfig()),
+        "episodes": [experiment.target_episodes, experiment.auxiliary_episodes],
+    }
+    with Run.create_or_open(folder, config, fingerprints) as run:
+        torch.manual_seed(experiment.seed)
+        perception = contract.make_perception(PerceptionConfig())
+        path = folder / ENCODER_FILE
+        if not path.exists():
+            _fit(perception, read(), experiment, Group([run], [experiment.seed], device))
+            partial = path.with_suffix(".partial")
+            torch.save(perception.cpu().state_dict(), partial)
+            partial.replace(path)
+        perception.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return perception.eval()
+
+
+@torch.inference_mode()
+def perceive_frames(
+    perception: ImagePerception | KeypointPerception, frames: Frames, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Moments (N, M) float32 and glimpses (N, G, 3, P, P) uint8 of every frame, on the CPU."""
+    perception = perception.to(device)
+    size = _PERCEIVE_BATCH if device.type == "cpu" else 512
+    moments, patches = [], []
+    for first in tqdm(range(0, len(frames.images[0]), size), desc="perceive", mininterval=5.0):
+        batch = [torch.from_numpy(images[first : first + size]).to(device) for images in frames.images]
+        m, g = perception(*batch)
+        moments.append(m.float().cpu())
+        patches.append(((g + 0.5) * 255.0).round().clamp(0, 255).byte().cpu())
+    perception.cpu()
+    return torch.cat(moments), torch.cat(patches)
+
+
+def _fit(
+    perception: ImagePerception | KeypointPerception, frames: list[Frames], experiment: Experiment, group: Group
+) -> None:
+    optim = OptimConfig(steps=experiment.sizes.encoder_steps, learning_rate=2e-3, ema_decay=0.99)
+    draw = _Draw(frames, group.device)
+    perception.to(group.device)
+    if isinstance(perception, ImagePerception):
+        fit_group([SegmenterObjective(perception)], draw.masked, optim, group, "encoder")
+    else:
+        fit_group([KeypointObjective(perception)], draw.pairs, replace(optim, learning_rate=1e-3), group, "encoder")
+
+
+class _Draw:
+    """Batches from all sources in equal parts, with colours and brightness changed; images stay uint8 on the device."""
+
+    def __init__(self, frames: list[Frames], device: torch.device) -> None:
+        cameras = range(len(frames[0].images))
+        self._images = [[torch.from_numpy(f.images[c]).to(device) for c in cameras] for f in frames]
+        self._masks = [[torch.from_numpy(m).to(device) for m in f.masks] for f in frames]
+        ends = [torch.from_numpy(np.repeat(f.episode_ends, np.diff(f.episode_ends, prepend=0))) for f in frames]
+        self._last = [e.to(device) - 1 for e in ends]
+        self._share = max(1, _BATCH // len(frames))
+        self._device = device
+
+    def masked(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Per camera images (1, B, 3, H, W) and masks (1, B, H, W)."""
+        rows = self._rows()
+        batch = []
+        for camera in range(len(self._images[0])):
+            images = torch.cat([x[camera][r] for x, r in zip(self._images, rows, strict=True)])
+            masks = torch.cat([x[camera][r] for x, r in zip(self._masks, rows, strict=True)])
+            batch.append((photometric(to_network_range(images))[None], masks[None]))
+        return tuple(batch)
+
+    def pairs(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Per camera images (1, B, 3, H, W) now and some steps later, both changed in the same way."""
+        rows = self._rows()
+        later = [torch.minimum(r + PAIR_STEPS, last[r]) for r, last in zip(rows, self._last, strict=True)]
+        batch = []
+        for camera in range(len(self._images[0])):
+            now = torch.cat([x[camera][r] for x, r in zip(self._images, rows, strict=True)])
+            then = torch.cat([x[camera][r] for x, r in zip(self._images, later, strict=True)])
+            both = photometric(to_network_range(torch.stack([now, then], 1)))
+            batch.append((both[None, :, 0], both[None, :, 1]))
+        return tuple(batch)
+
+    def _rows(self) -> list[Tensor]:
+        return [torch.randint(len(last), (self._share,), device=self._device) for last in self._last]
+
+
+def photometric(image: Tensor) -> Tensor:
+    """Random colour gains and brightness per image (or pair); (B, ..., 3, H, W) in [-0.5, 0.5]."""
+    shape = (image.shape[0], *[1] * (image.ndim - 4))
+    gain = 1.0 + 0.15 * torch.randn(*shape, 3, 1, 1, device=image.device)
+    offset = 0.06 * torch.randn(*shape, 1, 1, 1, device=image.device)
+    return image * gain + offset
+
+
+def require_folder(encoders: Path | None) -> Path:
+    """The folder in which runs share encoders.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if encoders is None:
+        raise ConfigurationError("the image suite shares encoders between runs; give Stores a folder `encoders`")
+    return encoders

@@ -1,0 +1,171 @@
+"""Keypoints: what plain GLAM sees in images, without any mask.
+
+A small network per camera turns an image into K maps; the centre of each map's softmax is a keypoint. Nobody says what
+a keypoint should be. Two things teach it, on all images of all sources:
+
+    L = || D(p) - I ||^2  +  w || f(p, z) - n(p''_{t+k} - p''_t) ||^2          z = h(p, n(p_{t+k} - p_t))
+
+The first draws the image I, at low resolution, from blobs at the keypoints p over a background of few components: what
+moves between images or within them can only be drawn by a keypoint that is there. The second is GLAM's forward model:
+the changes of the keypoints have to be predictable from a small latent. Its targets p'' are those of a copy that
+follows the network slowly, without a gradient, and n divides changes by their running standard deviation; absolute
+targets would leave z unused.
+
+Departure from the published description, which trains everything jointly: afterwards the keypoints are frozen, computed
+once, and GLAM's stage 1 proper runs on them.
+
+Symbols: B batch, C cameras, K keypoints per camera, P samples along a side of a glimpse.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glam_training.models.blocks import MLP
+from glam_training.models.follow import Follower
+from glam_training.models.perception import PerceptionConfig, Segmenter, glimpses, to_network_range
+
+PARTS = 3  # u, v, spread
+FORWARD_WEIGHT = 0.05
+_FOLLOW = 0.02
+_SHARPNESS = 5.0
+"""Of the softmax: untrained maps are nearly flat, and their centres would hardly move."""
+_LATENT = 16
+_BLOB = 0.12
+"""Standard deviation of a drawn blob, in half image widths."""
+_CANVAS = 32
+"""Side of the drawn image."""
+_BACKGROUNDS = 6
+"""Components of the background, beside their mean."""
+_COLOURS = 8
+"""Channels of a blob before they are turned into colours."""
+_CHANGE_RATE = 0.01
+
+
+def keypoints_of(logits: Tensor) -> Tensor:
+    """Centre u, v (right, down, in [-1, 1]) and spread of each map's softmax: (B, K, h, w) to (B, K, 3)."""
+    _, _, height, width = logits.shape
+    p = (_SHARPNESS * logits.flatten(2)).softmax(-1).unflatten(-1, (height, width))
+    u = torch.linspace(-1.0, 1.0, width, device=logits.device)
+    v = torch.linspace(-1.0, 1.0, height, device=logits.device)
+    over_u, over_v = p.sum(2), p.sum(3)
+    mean_u, mean_v = (over_u * u).sum(-1), (over_v * v).sum(-1)
+    var = (over_u * (u - mean_u[..., None]).square()).sum(-1) + (over_v * (v - mean_v[..., None]).square()).sum(-1)
+    return torch.stack([mean_u, mean_v, (var + 1e-6).sqrt()], -1)
+
+
+class KeypointPerception(nn.Module):
+    """Keypoints of all cameras, and glimpses around them; the same interface as `ImagePerception`.
+
+    Args:
+        cameras: Number of cameras.
+        config: Sizes.
+    """
+
+    moment_floor = 0.02
+
+    def __init__(self, cameras: int, config: PerceptionConfig) -> None:
+        super().__init__()
+        self.count = config.keypoints
+        self.glimpse_px = config.glimpse_px
+        self.glimpse_samples = config.glimpse_samples // 2  # there are many, and they are kept in memory
+        maps = nn.ModuleList(Segmenter(config.keypoints, config.segmenter_width) for _ in range(cameras))
+        self.maps = maps.to(memory_format=torch.channels_last)
+
+    @property
+    def moment_size(self) -> int:
+        """Length of the vector of one observation."""
+        return len(self.maps) * self.count * PARTS
+
+    @property
+    def glimpse_count(self) -> int:
+        """Glimpses of one observation."""
+        return len(self.maps) * self.count
+
+    def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
+        """Perceive one observation per batch row.
+
+        Args:
+            images: One (B, H, W, 3) uint8 tensor per camera, in the order of the spec.
+
+        Returns:
+            Keypoints (B, C * K * 3) float32 and glimpses (B, C * K, 3, P, P) float32 in [-0.5, 0.5].
+        """
+        points, patches = [], []
+        for maps, image in zip(self.maps, images, strict=True):
+            x = to_network_range(image)
+            found = keypoints_of(maps(x).float())
+            patches.append(glimpses(x, found[..., :2], self.glimpse_px, self.glimpse_samples))
+            points.append(found.flatten(1))
+        return torch.cat(points, dim=1), torch.cat(patches, dim=1)
+
+
+class Painter(nn.Module):
+    """D: draws an image (B, 3, 32, 32) from keypoints, over a background of few components."""
+
+    def __init__(self, keypoints: int) -> None:
+        super().__init__()
+        self.colours = nn.Parameter(0.3 * torch.randn(keypoints, _COLOURS))
+        self.backgrounds = nn.Parameter(0.01 * torch.randn(1 + _BACKGROUNDS, 3 * _CANVAS * _CANVAS))
+        self.mixture = nn.Sequential(nn.Linear(3 * 16, 32), nn.SiLU(), nn.Linear(32, _BACKGROUNDS))
+        self.brush = nn.Sequential(nn.Conv2d(_COLOURS + 3, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 3, 3, padding=1))
+
+    def forward(self, points: Tensor, image: Tensor) -> Tensor:
+        """Keypoints (B, K, 3), and the image (B, 3, H, W) of which only a 4 x 4 thumbnail chooses the background."""
+        thumbnail = F.adaptive_avg_pool2d(image, 4).flatten(1)
+        background = self.backgrounds[0] + self.mixture(thumbnail) @ self.backgrounds[1:]
+        background = background.unflatten(1, (3, _CANVAS, _CANVAS))
+        grid = torch.linspace(-1.0, 1.0, _CANVAS, device=points.device)
+        over_u = (-0.5 * ((grid - points[..., 0, None]) / _BLOB).square()).exp()
+        over_v = (-0.5 * ((grid - points[..., 1, None]) / _BLOB).square()).exp()
+        blobs = torch.einsum("bkv,bku,kc->bcvu", over_v, over_u, self.colours)
+        return background + self.brush(torch.cat([blobs, background], 1))
+
+
+class KeypointObjective(nn.Module):
+    """The loss above, for all cameras at once."""
+
+    def __init__(self, perception: KeypointPerception) -> None:
+        super().__init__()
+        self.perception = perception
+        size, count = perception.moment_size, perception.count
+        self.painters = nn.ModuleList(Painter(count) for _ in perception.maps)
+        self.followers = nn.ModuleList(Follower(maps, _FOLLOW) for maps in perception.maps)
+        self.idm = MLP(2 * size, _LATENT, 128, 1)
+        self.forward_model = MLP(size + _LATENT, size, 128, 1)
+        self.register_buffer("scale", torch.full((size,), 0.1))
+
+    def forward(self, batch: tuple[tuple[Tensor, Tensor], ...], progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of per camera (images now, images k steps later), each (B, 3, H, W) in [-0.5, 0.5]."""
+        now, later, wanted_now, wanted_later, drawn = [], [], [], [], []
+        for maps, painter, follower, (image, next_image) in zip(
+            self.perception.maps, self.painters, self.followers, batch, strict=True
+        ):
+            both = torch.cat([image, next_image]).contiguous(memory_format=torch.channels_last)
+            points = keypoints_of(maps(both).float())
+            canvas = F.adaptive_avg_pool2d(both, _CANVAS)
+            drawn.append((_salience(canvas) * (painter(points, both) - canvas).square().mean(1)).mean())
+            first, second = points.flatten(1).chunk(2)
+            now.append(first)
+            later.append(second)
+            first, second = keypoints_of(follower(maps, both).float()).flatten(1).chunk(2)
+            wanted_now.append(first)
+            wanted_later.append(second)
+        p, p_next, target, target_next = (torch.cat(x, 1) for x in (now, later, wanted_now, wanted_later))
+        change = target_next - target
+        self.scale.mul_(1.0 - _CHANGE_RATE).add_(_CHANGE_RATE * change.std(0))
+        scale = self.scale.clone().clamp_min(2e-3)
+        z = self.idm(torch.cat([p, ((p_next - p) / scale).clamp(-5.0, 5.0)], 1))
+        forward = (self.forward_model(torch.cat([p, z], 1)) - (change / scale).clamp(-5.0, 5.0)).square().mean()
+        reconstruction = torch.stack(drawn).sum()
+        loss = reconstruction + FORWARD_WEIGHT * forward
+        return loss, {"loss": loss, "drawn": reconstruction, "forward": forward}
+
+
+def _salience(canvas: Tensor) -> Tensor:
+    """Where images (B, 3, h, w) differ from the batch's mean image: (B, h, w) weights. Small things that are elsewhere
+    in every image weigh as much as the whole background."""
+    unusual = (canvas - canvas.mean(0)).square().mean(1)
+    return 0.1 + (unusual / (unusual.mean() + 1e-6)).clamp(max=20.0)

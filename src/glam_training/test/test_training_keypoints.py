@@ -1,0 +1,75 @@
+"""Keypoints find what moves, without being told what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from synthetic import make_episode
+
+from glam_training import encoders
+from glam_training.config import plain
+from glam_training.encoders import Frames, photometric
+from glam_training.fit import OptimConfig
+from glam_training.group_fit import Group, fit_group
+from glam_training.models.follow import Follower
+from glam_training.models.keypoints import KeypointObjective, KeypointPerception, keypoints_of
+from glam_training.models.perception import PerceptionConfig
+from glam_training.run import Run
+
+
+def test_a_keypoint_is_the_centre_of_its_map():
+    logits = torch.full((1, 2, 9, 9), -20.0)
+    logits[0, 0, 2, 6] = 20.0  # row 2, column 6
+    logits[0, 1, 4, :] = 0.0  # the whole middle row
+    u, v, spread = keypoints_of(logits)[0].T
+    torch.testing.assert_close(u, torch.tensor([0.5, 0.0]), atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(v, torch.tensor([-0.5, 0.0]), atol=1e-4, rtol=0.0)
+    assert spread[1] > 0.5 > spread[0]
+
+
+def test_a_follower_follows_without_gradient():
+    network = torch.nn.Linear(3, 2)
+    follower = Follower(network, rate=0.5)
+    start = follower.weight.clone()
+    with torch.no_grad():
+        network.weight.add_(1.0)
+    out = follower(network, torch.ones(1, 3))
+    torch.testing.assert_close(follower.weight, start + 0.5)
+    assert not out.requires_grad
+    torch.testing.assert_close(out, torch.ones(1, 3) @ (start + 0.5).T + network.bias.detach())
+
+
+def test_keypoints_follow_the_squares_of_a_made_up_world(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(encoders, "_BATCH", 16)
+    episodes = [make_episode(seed) for seed in range(40)]
+    images = torch.cat([torch.from_numpy(e.arrays["images/front"]) for e in episodes]).numpy()
+    ends = torch.arange(20, 801, 20).numpy()
+    torch.manual_seed(0)
+    perception = KeypointPerception(1, PerceptionConfig(segmenter_width=8, keypoints=6))
+    draw = encoders._Draw([Frames([images], [], ends)], torch.device("cpu"))
+    with Run.create(tmp_path / "run", plain({"seed": 0}), {}) as run:
+        optim = OptimConfig(steps=250, learning_rate=4e-3, warmup_steps=20, ema_decay=0.95)
+        fit_group([KeypointObjective(perception)], draw.pairs, optim, Group([run], [0], torch.device("cpu")), "encoder")
+    new = [make_episode(seed) for seed in range(1000, 1015)]
+    seen = torch.cat([torch.from_numpy(e.arrays["images/front"]) for e in new])
+    places = torch.cat([torch.from_numpy(e.arrays["scene"]) for e in new])
+    with torch.inference_mode():
+        points, patches = perception.eval()(seen)
+    assert patches.shape[1] == perception.glimpse_count and points.shape == (300, perception.moment_size)
+    # The places of both squares can be read from the keypoints linearly.
+    x = torch.cat([points, torch.ones(len(points), 1)], 1).double()
+    train, test = slice(0, 200), slice(200, 300)
+    weights = torch.linalg.lstsq(x[train], places[train].double()).solution
+    residual = (x[test] @ weights - places[test]).square().mean(0)
+    assert (residual < 0.3 * places[test].double().var(0)).all()
+
+
+@pytest.mark.parametrize("pair", [False, True])
+def test_colours_change_alike_within_an_image_or_pair(pair):
+    torch.manual_seed(0)
+    image = torch.zeros(3, *([2] if pair else []), 3, 4, 4)
+    changed = photometric(image).flatten(1)
+    assert (changed == changed[:, :1]).all()
+    assert len(changed[:, 0].unique()) == 3
