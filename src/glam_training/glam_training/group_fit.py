@@ -35,7 +35,9 @@ a resumed run repeats an uninterrupted one."""
 CHECKPOINT_S = 60.0
 LOG_BLOCKS = 5
 COSTS_FILE = "costs.json"
-"""Seconds, steps, memory of each phase, in the run folder."""
+"""Seconds, steps, memory and speed of each phase, in the run folder."""
+SPEED_STEPS = 20
+"""Steps on which the speed is measured when a phase is done."""
 
 Draw = Callable[[], Any]
 """Makes one batch: tensors (R, B, ...) in tuples, or None; on the device, with the default generators."""
@@ -87,10 +89,24 @@ def fit_group(objectives: Sequence[nn.Module], draw: Draw, config: OptimConfig, 
             last_save = time.monotonic()
     training.finish()
     if begun < config.steps:
-        _write_costs(group, phase, config.steps - begun, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        _write_costs(group, phase, config.steps - begun, seconds, training.speed())
 
 
-def _write_costs(group: Group, phase: str, steps: int, seconds: float) -> None:
+def _milliseconds(work: Callable[[], object]) -> float:
+    """Mean time of a piece of work, after a first time that is not counted."""
+    work()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(SPEED_STEPS):
+        work()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - start) / SPEED_STEPS
+
+
+def _write_costs(group: Group, phase: str, steps: int, seconds: float, speed: dict[str, float]) -> None:
     """Add what a phase took to each run's costs.json; seconds are the group's, shared by its runs."""
     if group.device.type == "cuda":
         device, memory = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20
@@ -107,6 +123,7 @@ def _write_costs(group: Group, phase: str, steps: int, seconds: float) -> None:
             "trained_together": len(group.runs),
             "peak_memory_mib": round(memory),
             "device": device,
+            **speed,
         }
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(costs, indent=2) + "\n")
@@ -175,6 +192,20 @@ class _Training:
                 for name, buffer in objective.named_buffers():
                     buffer.copy_(self._buffers[name][i])
             objective.eval()
+
+    def speed(self) -> dict[str, float]:
+        """Milliseconds of a whole step, and of making its batch alone: is training ever waiting for data?
+
+        For the end of a phase: what its steps change is not looked at any more.
+        """
+        if self._graph is None:
+            return {"step_ms": _milliseconds(self._train_step), "draw_ms": _milliseconds(self._draw)}
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            batch = self._draw()
+        speed = {"step_ms": _milliseconds(self._graph.replay), "draw_ms": _milliseconds(graph.replay)}
+        del batch  # its memory belongs to the graph
+        return speed
 
     def _train_step(self) -> None:
         config = self._config

@@ -50,9 +50,8 @@ def write_cell(folder: Path, cell: Experiment, outcomes: str) -> Path:
         "rollouts_core_s": 15.0,
         "rollouts_peak_memory_mb": 400.0,
     }
-    stages = {
-        "policy": {"steps": 1000, "seconds": 30.0, "trained_together": 3, "peak_memory_mib": 900, "device": "cpu"}
-    }
+    policy = {"steps": 1000, "seconds": 30.0, "trained_together": 3, "peak_memory_mib": 900, "device": "cpu"}
+    stages = {"policy": {**policy, "step_ms": 10.0, "draw_ms": 0.5}}
     hardware = {"processor": "a processor", "cores": 2, "memory_gb": 8.0, "gpu": ""}
     versions = {"python": "3.12", "mujoco": "4.0.0", "torch": "2.11.0", "numpy": "2.0"}
     conditions = {"latency_s": 0.05, "limits": "sim.yaml"}

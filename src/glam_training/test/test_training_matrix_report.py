@@ -78,6 +78,7 @@ def test_page(records, tmp_path):
     assert "| cpu | curve | " in page
     assert "| 2 cores | state | small | MIP | " not in page  # methods keep their short names in the cost table
     assert "| 2 cores | state | small | mip |" in page
+    assert "| 5.0 % |" in page
     before = {path: path.read_bytes() for path in paths}
     write_report(config)
     assert {path: path.read_bytes() for path in paths} == before

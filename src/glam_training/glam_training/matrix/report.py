@@ -255,23 +255,28 @@ def _cost(records: Sequence[CellRecord]) -> str:
 
 def _stage_costs(records: Sequence[CellRecord]) -> list[str]:
     """What each stage cost."""
-    groups: dict[tuple[str, str, str, str], list[tuple[float, float, float, float]]] = {}
+    groups: dict[tuple[str, str, str, str], list[tuple[float, ...]]] = {}
     for record in records:
         cell = record.experiment
         for stage, cost in record.stages.items():
             together = cost.get("trained_together", 1)
             samples = 2 * record.budget["batch_size"] * together * cost["steps"] / max(cost["seconds"], 1e-9)
             key = (_machine(record), cell.suite, cell.budget, stage)
-            groups.setdefault(key, []).append((cost["seconds"], together, samples, cost["peak_memory_mib"]))
+            share = 100 * cost["draw_ms"] / cost["step_ms"]
+            numbers = (cost["seconds"], together, samples, cost["peak_memory_mib"], cost["step_ms"], share)
+            groups.setdefault(key, []).append(numbers)
     lines = [
-        "Stages of training: medians over the runs, examples per second over all runs that were trained together.",
+        "Stages of training: medians over the runs, examples per second over all runs that were trained together. The "
+        "loader's share is the time of making a batch, measured alone, over that of a whole step.",
         "",
-        "| machine | suite | budget | stage | s | runs together | examples/s | peak memory, MiB |",
-        "|---" * 8 + "|",
+        "| machine | suite | budget | stage | s | runs together | examples/s | peak memory, MiB | step, ms | "
+        "loader's share |",
+        "|---" * 10 + "|",
     ]
     for key in sorted(groups, key=lambda k: (k[0], k[1] != "state", *k[2:])):
         values = [median(column) for column in zip(*groups[key], strict=True)]
-        numbers = f"{values[0]:.1f} | {values[1]:.0f} | {values[2]:.0f} | {values[3]:.0f}"
+        numbers = f"{values[0]:.1f} | {values[1]:.0f} | {values[2]:.0f} | {values[3]:.0f} | "
+        numbers += f"{values[4]:.2f} | {values[5]:.1f} %"
         lines.append(f"| {' | '.join(key)} | {numbers} |")
     return lines
 
