@@ -52,14 +52,37 @@ class DifferentialIK:
         """
         self._kinematics.update(joint_positions)
         T_base_tool = self._kinematics.tool_pose()
-        jacobian = self._kinematics.jacobian()
         twist = np.empty(6)
         horizon = max(time_left_s, _SETTLE_S)
         twist[:3] = _limited((T_base_goal[:3, 3] - T_base_tool[:3, 3]) / horizon, MAX_TOOL_SPEED_M_S)
         twist[3:] = _limited(
-            _rotation_vector(T_base_goal[:3, :3] @ T_base_tool[:3, :3].T) / horizon, MAX_TOOL_ROTATION_RAD_S
+            rotation_vector(T_base_goal[:3, :3] @ T_base_tool[:3, :3].T) / horizon, MAX_TOOL_ROTATION_RAD_S
         )
+        return self._resolve(joint_positions, twist)
 
+    def tracking_speeds(
+        self, joint_positions: np.ndarray, T_base_reference: np.ndarray, velocity: np.ndarray, gain_1_s: float
+    ) -> np.ndarray:
+        """Returns joint speeds (7,) rad/s that keep the tool on a moving reference, limits permitting.
+
+        Args:
+            joint_positions: (7,) rad, measured.
+            T_base_reference: (4, 4) where the tool should be when the joints were measured.
+            velocity: (6,) of the reference: linear (m/s) over angular (rad/s), base frame.
+            gain_1_s: how fast an error is removed on top of that velocity.
+        """
+        self._kinematics.update(joint_positions)
+        T_base_tool = self._kinematics.tool_pose()
+        twist = np.empty(6)
+        miss = T_base_reference[:3, 3] - T_base_tool[:3, 3]
+        twist[:3] = _limited(velocity[:3] + gain_1_s * miss, MAX_TOOL_SPEED_M_S)
+        turn = rotation_vector(T_base_reference[:3, :3] @ T_base_tool[:3, :3].T)
+        twist[3:] = _limited(velocity[3:] + gain_1_s * turn, MAX_TOOL_ROTATION_RAD_S)
+        return self._resolve(joint_positions, twist)
+
+    def _resolve(self, joint_positions: np.ndarray, twist: np.ndarray) -> np.ndarray:
+        """Joint speeds (7,) rad/s for a twist of the tool, at the kinematics as they are."""
+        jacobian = self._kinematics.jacobian()
         posture = self._home - joint_positions
         posture[_CONTINUOUS] = (posture[_CONTINUOUS] + np.pi) % (2 * np.pi) - np.pi
         posture *= _POSTURE_GAIN_1_S
@@ -85,7 +108,7 @@ class DifferentialIK:
             joints = joints + CONTROL_STEP_S * self.joint_speeds(joints, T_base_goal, 0.0)
             T_base_tool = self.tool_pose(joints)
             miss = np.linalg.norm(T_base_goal[:3, 3] - T_base_tool[:3, 3])
-            twist = np.linalg.norm(_rotation_vector(T_base_goal[:3, :3] @ T_base_tool[:3, :3].T))
+            twist = np.linalg.norm(rotation_vector(T_base_goal[:3, :3] @ T_base_tool[:3, :3].T))
             if miss < tolerance and twist < tolerance:
                 return joints
         position = np.round(T_base_goal[:3, 3], 3).tolist()
@@ -101,7 +124,7 @@ def _limited(vector: np.ndarray, limit: float) -> np.ndarray:
     return vector if length <= limit else vector * (limit / length)
 
 
-def _rotation_vector(rotation: np.ndarray) -> np.ndarray:
+def rotation_vector(rotation: np.ndarray) -> np.ndarray:
     """Rotation vector (rad) of a rotation matrix: a fast path for all but half turns."""
     x = rotation[2, 1] - rotation[1, 2]
     y = rotation[0, 2] - rotation[2, 0]

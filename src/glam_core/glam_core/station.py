@@ -90,6 +90,8 @@ class ArmConfig(StationSchema):
         command_latency_s: Measured time from a command to its motion.
         timeouts: How long is waited for what.
         gripper: The gripper.
+        deadman: Commands count only while a person holds a switch, which says so on the topic `deadman`; true unless
+            the file says otherwise, or the arm is simulated.
         interpreter: The Python of the driver's own environment, where the official Kortex package lives; relative to
             the station file.
         trust_unofficial_client_with_a_real_arm: Lets the client of this project, which was never tried on a real arm,
@@ -112,9 +114,17 @@ class ArmConfig(StationSchema):
     command_latency_s: float = Field(default=0.0, ge=0.0, le=1.0)
     timeouts: Timeouts = Timeouts()
     gripper: GripperConfig = GripperConfig()
+    deadman: bool = True
     interpreter: Annotated[str, Field(min_length=1)] | None = None
     trust_unofficial_client_with_a_real_arm: bool = False
     safety: SafetyLimits | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_deadman_in_simulation(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("backend", SIMULATED) == SIMULATED:
+            return {"deadman": False} | data
+        return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

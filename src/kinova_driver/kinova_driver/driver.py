@@ -1,9 +1,12 @@
 """Decides, at every control tick, what one arm is told: the newest command after the safety filter, a hold, or a stop.
 
-      enable            first command            no command for hold_s / a hold command
+      enable            first command            no command for hold_s / a hold command / deadman released
 disabled ─────► held ───────────────► enabled ───────────────────────────────────────────► held
-   ▲                                     │ no command for stop_s, a fault, a person
+   ▲                                     │ no motion commanded for stop_s, a fault, a person
    └── disable, reset ── stopped ◄───────┘            emergency is left by `reset` alone
+
+Only commands to move keep the arm from being stopped. One to hold holds it, and says that there is nothing to do: when
+that lasts, whoever commands has run out of plans, and the arm is stopped as after silence.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
+from glam_core.deadman import Deadman
 from glam_core.errors import SafetyError
 from glam_core.safety import Clamp, SafetyFilter
 from glam_core.tool import ToolCommand
+from kinova_driver.actuation import Actuation
 from kinova_driver.arm import Arm, ArmError, ArmState
 from kinova_driver.watchdog import Verdict, Watchdog
 
@@ -67,6 +73,8 @@ class Request:
     expires: float
     hold: bool = False
     """Stay at the measured pose instead of going anywhere."""
+    joint_speeds: NDArray[np.float64] | None = None
+    """`(7,)` rad/s in the order of the arm's joints, instead of the command of the tool, where they are given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +108,18 @@ class Driver:
     One thread calls it. The watchdog's thread shares only the watchdog and the arm, so nothing here can hold it up.
     """
 
-    def __init__(self, arm: Arm, safety: SafetyFilter, watchdog: Watchdog, limits: DriverLimits) -> None:
+    def __init__(
+        self,
+        arm: Arm,
+        actuation: Actuation,
+        safety: SafetyFilter,
+        watchdog: Watchdog,
+        limits: DriverLimits,
+        deadman: Deadman | None = None,
+    ) -> None:
         self.arm, self.safety, self.watchdog, self.limits = arm, safety, watchdog, limits
+        self.actuation = actuation
+        self.deadman = deadman or Deadman(False, watchdog.limits.hold_s)
         self.mode = Mode.DISABLED
         self.reason = "not enabled yet; call enable"
         self.clamp_counts: Counter[str] = Counter()
@@ -109,12 +127,13 @@ class Driver:
         self._request: Request | None = None
         self._doubtful_since: float | None = None
         self._astray_since: float | None = None
+        self._endings = watchdog.endings
 
     def accept(self, request: Request, now: float) -> bool:
         """Takes the newest command; `tick` sends it, or `follow` before that.
 
         Returns:
-            Whether it asks for something else than the one before.
+            Whether it asks for something else than the one before, and the arm takes that between two ticks.
 
         Raises:
             SafetyError: The command is rejected; the message says why.
@@ -125,8 +144,9 @@ class Driver:
             self.rejected += 1
             raise
         previous, self._request = self._request, request
-        self.watchdog.feed(now)
-        return previous is None or not _same_goal(previous, request)
+        if not request.hold:
+            self.watchdog.feed(now)
+        return not self.actuation.steady and (previous is None or not _same_goal(previous, request))
 
     def tick(self, now: float) -> Tick:
         """Reads the arm, judges it and the newest command, and tells the arm what to do. Called at control rate."""
@@ -138,7 +158,7 @@ class Driver:
             elif state.faults:
                 self._stop(f"the arm reports {', '.join(state.faults)}; call clear_faults, then enable")
             elif self.mode is Mode.HOMING:
-                self._follow_home(state)
+                self._follow_home(state, now)
             else:
                 self._doubtful_since = None
                 sent = self._act(state, now)
@@ -156,6 +176,7 @@ class Driver:
 
         Raises:
             SafetyError: An emergency stop is latched, or the arm is not well.
+            ConfigurationError: It is another arm than this driver is for.
         """
         if self.mode is Mode.EMERGENCY:
             raise SafetyError("an emergency stop is latched; call reset first")
@@ -164,6 +185,7 @@ class Driver:
             raise SafetyError(f"{doubt}; the arm can not be enabled")
         if state.faults:
             raise SafetyError(f"the arm reports {', '.join(state.faults)}; call clear_faults first")
+        self.actuation.check(state)
         self._rest(Mode.HELD, "waiting for the first command")
         self.watchdog.enable()
 
@@ -181,7 +203,7 @@ class Driver:
         """Stops the arm hard, latched until `reset`."""
         self.watchdog.inhibit()
         self._rest(Mode.EMERGENCY, "emergency stop; call reset, then enable")
-        self.arm.emergency_stop()
+        self.watchdog.end(self.arm.emergency_stop)
 
     def reset(self) -> None:
         """Leaves a stop or an emergency stop; the arm stays disabled.
@@ -203,22 +225,47 @@ class Driver:
             raise SafetyError("an emergency stop is latched; call reset first")
         self.arm.clear_faults()
 
-    def home(self) -> None:
+    def home(self, now: float) -> None:
         """Sends the arm home; commands are rejected on the way.
 
         Raises:
-            SafetyError: The driver is not enabled.
+            SafetyError: The driver is not enabled, or the deadman switch is released.
+            ArmError: The arm does not go home.
         """
-        if self.mode not in (Mode.HELD, Mode.ENABLED):
-            raise SafetyError(f"the driver is {self.mode} ({self.reason}); call enable first")
+        self._require_enabled(now)
+        self.watchdog.end(self.arm.hold)
         self._rest(Mode.HOMING, "on the way home")
         self.watchdog.rest()
         self.arm.home()
+
+    def move_gripper(self, position: float, now: float) -> None:
+        """Opens (0) or closes (1) the gripper while no command does.
+
+        Raises:
+            SafetyError: The driver is not enabled, follows commands, or the deadman switch is released.
+            ArmError: The gripper does not move.
+        """
+        self._require_enabled(now)
+        if self.mode is Mode.ENABLED:
+            raise SafetyError("the driver follows commands, and they have the gripper; end them first")
+        self.arm.command_gripper(position)
+
+    def _require_enabled(self, now: float) -> None:
+        if self.mode not in (Mode.HELD, Mode.ENABLED):
+            raise SafetyError(f"the driver is {self.mode} ({self.reason}); call enable first")
+        if released := self.deadman.released(now):
+            raise SafetyError(f"{released}; hold it")
 
     def _check(self, request: Request, now: float) -> None:
         """Raises SafetyError for a command that must not be executed."""
         if self.mode not in (Mode.HELD, Mode.ENABLED):
             raise SafetyError(f"command rejected: the driver is {self.mode} ({self.reason})")
+        if released := self.deadman.released(now):
+            raise SafetyError(f"command rejected: {released}")
+        if not now <= request.expires:
+            raise SafetyError(f"command rejected: it expired {now - request.expires:.3f} s ago")
+        if request.joint_speeds is not None:
+            return
         pose, gripper = request.command.T_base_tool, request.command.gripper
         if not (np.isfinite(pose).all() and math.isfinite(gripper)):
             raise SafetyError("command rejected: the pose or the gripper is not finite")
@@ -227,8 +274,6 @@ class Driver:
             raise SafetyError("command rejected: the rotation of the pose is not a rotation")
         if not 0.0 <= gripper <= 1.0:
             raise SafetyError(f"command rejected: the gripper is 0 (open) to 1 (closed), not {gripper}")
-        if not now <= request.expires:
-            raise SafetyError(f"command rejected: it expired {now - request.expires:.3f} s ago")
 
     def _read(self, now: float) -> tuple[ArmState | None, str]:
         """The measurement; or None, and why there is none that can be trusted."""
@@ -248,45 +293,79 @@ class Driver:
         if self._doubtful_since is None:
             self._rest(Mode.HELD, doubt)
             self._doubtful_since = now
-            self.arm.hold()
+            try:
+                self._hold_arm()
+            except ArmError as error:
+                self._stop(f"{doubt}; {error}; call enable when it is well")
         elif now - self._doubtful_since >= self.watchdog.limits.stop_s - self.watchdog.limits.hold_s:
             self._stop(f"{doubt}; call enable when it is well")
 
-    def _follow_home(self, state: ArmState) -> None:
-        if not state.homing:
+    def _follow_home(self, state: ArmState, now: float) -> None:
+        if released := self.deadman.released(now):
+            self._stop(f"{released} on the way home; call enable")
+        elif not state.homing:
             self._rest(Mode.HELD, "home; waiting for a command")
 
     def _act(self, state: ArmState, now: float) -> Sent | None:
         """Executes the newest request as far as its age allows."""
         verdict = self.watchdog.verdict(now)
         if verdict is Verdict.STOP:
-            self._stop(f"no fresh command for {self.watchdog.limits.stop_s} s; call enable")
+            self._stop(self._why_stopped())
             return None
         request = self._request
         if request is None:
             return None
-        if verdict is not Verdict.FRESH or now > request.expires or request.hold:
-            reason = "told to hold" if request.hold else "no fresh command"
+        released = self.deadman.released(now)
+        if verdict in (Verdict.HOLD, Verdict.IDLE) or now > request.expires or request.hold or released:
+            reason = released or ("told to hold" if request.hold else "no fresh command")
             return self._hold(request, state, reason, now)
         if self.mode is not Mode.ENABLED:
             self.mode, self.reason = Mode.ENABLED, ""
+        if self._endings != self.watchdog.endings:  # the watchdog's thread held the arm meanwhile: it is at rest
+            self._endings = self.watchdog.endings
+            self.actuation.reset()
         try:
-            filtered = self.safety.filter(request.command, state.tool, now)
-            self.arm.command(filtered.command)
+            command, clamps, clamped_after = self._send(request, state, now)
         except (SafetyError, ArmError) as error:
             self._stop(f"{error}; call enable")
             return None
         if self.watchdog.inhibited:  # the watchdog's thread stopped the arm while the command was on its way
-            self._stop(f"no fresh command for {self.watchdog.limits.stop_s} s; call enable")
+            self._stop(self._why_stopped())
             return None
-        self.clamp_counts.update(clamp.name for clamp in filtered.clamps)
-        if self._lost(filtered.command, state, now):
+        self.clamp_counts.update(clamp.name for clamp in clamps)
+        if not clamped_after and self._lost(command, state, now):
             self._stop("the arm does not follow its commands; find out why, then call enable")
-        return Sent(request, filtered.command, filtered.clamps, False, now)
+        return Sent(request, command, clamps, False, now)
 
-    def _hold(self, request: Request, state: ArmState, reason: str, now: float) -> Sent:
+    def _send(
+        self, request: Request, state: ArmState, now: float
+    ) -> tuple[ToolCommand, tuple[Clamp, ...], tuple[Clamp, ...]]:
+        """Sends a request; what was sent, all clamps, and those that came after the filter of the tool."""
+        if request.joint_speeds is not None:
+            clamps = self.actuation.send_joint_speeds(request.joint_speeds, state, now)
+            return ToolCommand(state.tool.T_base_tool, state.tool.gripper), clamps, clamps
+        filtered = self.safety.filter(request.command, state.tool, now)
+        clamps = self.actuation.send(filtered.command, state, now)
+        return filtered.command, (*filtered.clamps, *clamps), clamps
+
+    def _why_stopped(self) -> str:
+        if self.watchdog.tripped:
+            return "the guardian stopped the arm, because this driver did not in time; find out why, then call enable"
+        return f"no motion commanded for {self.watchdog.limits.stop_s:.3g} s; call enable"
+
+    def _hold_arm(self) -> None:
+        """Zero speed; whatever comes next grows from rest."""
+        self.watchdog.end(self.arm.hold)
+        self._endings = self.watchdog.endings
+        self.actuation.reset()
+
+    def _hold(self, request: Request, state: ArmState, reason: str, now: float) -> Sent | None:
         if self.mode is Mode.ENABLED:
-            self.arm.hold()
+            try:
+                self._hold_arm()
+            except ArmError as error:
+                self._stop(f"{error}; call enable")
+                return None
             self._astray_since = None
         self.mode, self.reason = Mode.HELD, reason
         return Sent(request, ToolCommand(state.tool.T_base_tool, state.tool.gripper), (), True, now)
@@ -304,7 +383,7 @@ class Driver:
         self.watchdog.inhibit()
         self._rest(mode, reason)
         try:
-            self.arm.stop()
+            self.watchdog.end(self.arm.stop)
         except ArmError as error:  # the watchdog's thread goes on trying
             self.reason = f"{reason}; the arm did not take the stop: {error}"
 
@@ -313,6 +392,7 @@ class Driver:
         self.mode, self.reason = mode, reason
         self._request = self._doubtful_since = self._astray_since = None
         self.safety.reset()
+        self.actuation.reset()
 
 
 def _same_goal(one: Request, other: Request) -> bool:

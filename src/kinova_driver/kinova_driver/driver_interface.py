@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import WrenchStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
@@ -22,10 +24,12 @@ from glam_core.kinematics import link_poses
 from glam_msgs.msg import CommandReport, ToolCommand, ToolState
 from kinova_driver import messages
 from kinova_driver.arm import ArmState
-from kinova_driver.driver import Driver, Mode, Sent
+from kinova_driver.driver import Driver, Mode, Request, Sent
 
 BASE_FRAME = "base_link"
 TOOL_FRAME = "tool"
+STATE_PUBLISHER = "robot_state_publisher"
+"""Where a node of this name runs, /tf is its work."""
 
 _QUEUE = QoSProfile(depth=5)
 _LOG_PERIOD_S = 2.0
@@ -38,6 +42,17 @@ _LEVELS = {
     Mode.STOPPED: DiagnosticStatus.WARN,
     Mode.EMERGENCY: DiagnosticStatus.ERROR,
 }
+
+
+@runtime_checkable
+class Heard(Protocol):
+    """An arm whose measurements may be lost on the way."""
+
+    @property
+    def statistics(self) -> object:
+        """A dataclass: how well it is heard."""
+        ...
+
 
 Answer = TypeVar("Answer", SetBool.Response, Trigger.Response)
 
@@ -60,32 +75,40 @@ class DriverInterface:
         self._prefix = f"{namespace}/" if namespace else ""  # of every frame and joint
         self._logged = driver.mode
         self._state: ArmState | None = None
-        self._accepted = 0
+        self._accepted = self._rejected = 0
         self._tick_times: deque[float] = deque(maxlen=_WINDOW)
         self._ages: deque[float] = deque(maxlen=_WINDOW)
+        self._publishers: list[Publisher] = []
         self._joint_states = self._publisher(JointState, "joint_states")
         self._tool_state = self._publisher(ToolState, "tool_state")
         self._reports = self._publisher(CommandReport, "command_report")
         self._transforms = self._publisher(TFMessage, "/tf")
         self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
-        self._commands = node.create_subscription(ToolCommand, "command", self._on_command, _QUEUE)
+        self._wrench = self._publisher(WrenchStamped, "wrench")
+        self._publishes_tf = True
+        self._commands = [
+            node.create_subscription(ToolCommand, "command", self._on_command, _QUEUE),
+            node.create_subscription(JointState, "joint_speeds", self._on_joint_speeds, _QUEUE),
+            node.create_subscription(Bool, "deadman", self._on_deadman, _QUEUE),
+        ]
         triggers = {
             "stop": driver.stop,
             "emergency_stop": driver.emergency_stop,
             "reset": driver.reset,
             "clear_faults": driver.clear_faults,
-            "home": driver.home,
+            "home": lambda: driver.home(time.monotonic()),
         }
         self._services = [node.create_service(Trigger, name, self._serve(action)) for name, action in triggers.items()]
         self._services.append(node.create_service(SetBool, "enable", self._on_enable))
+        self._services.append(node.create_service(SetBool, "gripper", self._on_gripper))
 
     def close(self) -> None:
         """Takes everything down."""
         for service in self._services:
             self._node.destroy_service(service)
-        self._node.destroy_subscription(self._commands)
-        publishers = (self._joint_states, self._tool_state, self._reports, self._transforms, self._diagnostics)
-        for publisher in publishers:
+        for subscription in self._commands:
+            self._node.destroy_subscription(subscription)
+        for publisher in self._publishers:
             self._node.destroy_publisher(publisher)
 
     def tick(self, now: float) -> None:
@@ -104,6 +127,7 @@ class DriverInterface:
     def diagnose(self, now: float) -> None:
         """Publishes rates, ages, counts and the driver's mode."""
         driver, state = self._driver, self._state
+        self._find_state_publisher()
         gaps = np.diff(self._tick_times) if len(self._tick_times) > 1 else np.array([np.nan])
         ages = np.array(self._ages) if self._ages else np.array([np.nan])
         values: dict[str, object] = {
@@ -117,9 +141,14 @@ class DriverInterface:
             "observation_age_median_ms": float(1e3 * np.median(ages)),
             "observation_age_p99_ms": float(1e3 * np.percentile(ages, 99)),
             "commands_accepted": self._accepted,
-            "commands_rejected": driver.rejected,
+            "commands_rejected": self._rejected,
             "faults": ", ".join(state.faults) if state else "unknown",
+            "arm_state": state.arm_state if state else "unknown",
+            "deadman": driver.deadman.released(now) or ("held" if driver.deadman.demanded else "not demanded"),
+            "tf": "published" if self._publishes_tf else f"left to {STATE_PUBLISHER}",
         }
+        if isinstance(driver.arm, Heard):
+            values |= {f"feedback.{name}": value for name, value in vars(driver.arm.statistics).items()}
         values |= {f"clamps.{name}": count for name, count in sorted(driver.clamp_counts.items())}
         level = _LEVELS[driver.mode] if state is not None else DiagnosticStatus.STALE
         text = f"{driver.mode}: {driver.reason}" if driver.reason else str(driver.mode)
@@ -128,20 +157,43 @@ class DriverInterface:
 
     def _publisher(self, kind: type, topic: str) -> Publisher:
         # A lifecycle node's own publishers are managed; these live as long as the interface.
-        return Node.create_publisher(self._node, kind, topic, _QUEUE, event_callbacks=messages.NO_EVENTS)
+        publisher = Node.create_publisher(self._node, kind, topic, _QUEUE, event_callbacks=messages.NO_EVENTS)
+        self._publishers.append(publisher)
+        return publisher
 
     def _on_command(self, message: ToolCommand) -> None:
         try:
             if message.arm != self._arm:
                 raise ConfigurationError("command rejected: " + closest(message.arm, (self._arm,), "arm"))
-            request, now = messages.request_from_message(message), time.monotonic()
-            is_new = self._driver.accept(request, now)
-            self._accepted += 1
-            # A new goal does not wait for the next tick.
-            if is_new and (sent := self._driver.follow(now)) is not None:
-                self._report(sent)
+            frame = self._prefix + BASE_FRAME
+            if message.header.frame_id != frame:
+                given = message.header.frame_id
+                raise ConfigurationError(f"command rejected: {closest(given, (frame,), 'frame')}")
+            self._accept(messages.request_from_message(message))
         except GlamError as error:
-            self._node.get_logger().warning(str(error), throttle_duration_sec=_LOG_PERIOD_S)
+            self._reject(error)
+
+    def _on_joint_speeds(self, message: JointState) -> None:
+        try:
+            lifetime_s = self._driver.safety.limits.command_timeout_s
+            self._accept(messages.joint_request_from_message(message, self._prefix, lifetime_s))
+        except GlamError as error:
+            self._reject(error)
+
+    def _on_deadman(self, message: Bool) -> None:
+        self._driver.deadman.hear(message.data, time.monotonic())
+
+    def _accept(self, request: Request) -> None:
+        now = time.monotonic()
+        wants_answer = self._driver.accept(request, now)
+        self._accepted += 1
+        # Where the arm takes it, a new goal does not wait for the next tick.
+        if wants_answer and (sent := self._driver.follow(now)) is not None:
+            self._report(sent)
+
+    def _reject(self, error: GlamError) -> None:
+        self._rejected += 1
+        self._node.get_logger().warning(str(error), throttle_duration_sec=_LOG_PERIOD_S)
 
     def _report(self, sent: Sent) -> None:
         self._ages.append(sent.at - sent.request.observed_at)
@@ -154,6 +206,9 @@ class DriverInterface:
         base = self._prefix + BASE_FRAME
         self._tool_state.publish(messages.tool_state_message(state, self._arm, base))
         self._joint_states.publish(messages.joint_state_message(state, self._prefix))
+        self._wrench.publish(messages.wrench_message(state, base))
+        if not self._publishes_tf:
+            return
         frames = [(base, self._prefix + TOOL_FRAME, state.tool.T_base_tool)]
         if len(state.joint_names) == len(JOINTS):
             parent = base
@@ -163,11 +218,24 @@ class DriverInterface:
         stamp = messages.stamp_from_monotonic(state.stamp)
         self._transforms.publish(messages.transforms_message(frames, stamp))
 
+    def _find_state_publisher(self) -> None:
+        """Leaves /tf to a node that makes it from the joint states, for as long as one runs in this namespace."""
+        here = self._node.get_namespace()
+        found = (STATE_PUBLISHER, here) in self._node.get_node_names_and_namespaces()
+        if found is self._publishes_tf:
+            self._node.get_logger().info(f"/tf: {f'left to {STATE_PUBLISHER}' if found else 'published from here'}")
+        self._publishes_tf = not found
+
     def _serve(self, action: Callable[[], None]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         return lambda request, response: self._answer(action, response)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         return self._answer(self._enable if request.data else self._driver.disable, response)
+
+    def _on_gripper(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """True closes it, false opens it."""
+        position = 1.0 if request.data else 0.0
+        return self._answer(lambda: self._driver.move_gripper(position, time.monotonic()), response)
 
     def _enable(self) -> None:
         if not self._is_active():

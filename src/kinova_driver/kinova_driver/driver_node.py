@@ -14,17 +14,22 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.node import Node
 from rclpy.timer import Timer
 
-from glam_core.errors import ConfigurationError, GlamError, closest
+from glam_core.deadman import Deadman
+from glam_core.errors import ConfigurationError, GlamError
+from glam_core.limits import SafetyLimits
 from glam_core.safety import SafetyFilter
 from glam_core.station import ArmConfig, load_station
+from kinova_driver.actuation import Actuation, JointActuation, PoseActuation
 from kinova_driver.arm import Arm
 from kinova_driver.driver import Driver, DriverLimits
 from kinova_driver.driver_interface import DriverInterface
+from kinova_driver.guardian import AFTER_S, Guardian
 from kinova_driver.params import declare, parameter
 from kinova_driver.process import run
 from kinova_driver.watchdog import Watchdog, WatchdogLimits, WatchdogThread
 
 _DIAGNOSTICS_PERIOD_S = 1.0
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class DriverParameters:
     max_state_age_s: float = parameter(0.1, "an older measurement holds the arm, s", 0.001, 1.0)
     max_following_error_m: float = parameter(0.1, "distance from the command that counts as lost, m", 0.001, 1.0)
     following_timeout_s: float = parameter(0.5, "how long it may be lost before it is stopped, s", 0.001, 10.0)
+    guardian: bool = parameter(True, "stop the arm from a process of its own where this one does not")
+    address: str = parameter("", "where the arm is, instead of the station file's address")
+    tcp_port: int = parameter(0, "where it takes commands, instead of the station file's; 0 for that one", 0, 65535)
+    udp_port: int = parameter(0, "where it gives feedback, instead of the station file's; 0 for that one", 0, 65535)
 
 
 @dataclass(frozen=True)
@@ -46,21 +55,25 @@ class _Connection:
     driver: Driver
     interface: DriverInterface
     period_s: float
+    guardian: Guardian | None
 
 
 class DriverNode(LifecycleNode):
     """Drives one arm. It follows commands only while the lifecycle is active and a person has enabled it."""
 
-    def __init__(self, make_arm: Callable[[ArmConfig], Arm], arm: str = "", namespace: str = "") -> None:
+    def __init__(
+        self, make_arm: Callable[[ArmConfig], Arm], arm: str = "", namespace: str = "", follows_poses: bool = False
+    ) -> None:
         """Declares the parameters.
 
         Args:
             make_arm: Makes the backend of an arm; called when the node is configured.
             arm: Default of the parameter `arm`.
             namespace: ROS namespace of the arm's topics.
+            follows_poses: The backend follows poses by itself, in this process, instead of joint speeds over a wire.
         """
         super().__init__("driver", namespace=namespace)
-        self._make_arm = make_arm
+        self._make_arm, self._follows_poses = make_arm, follows_poses
         self._settings = declare(self, DriverParameters)
         self._arm_name = self._settings.arm or arm
         self._connection: _Connection | None = None
@@ -137,16 +150,53 @@ class DriverNode(LifecycleNode):
         if not settings.station:
             raise ConfigurationError("the parameter 'station' is empty; give the path of a station file")
         station = load_station(settings.station)
-        config = station.arm(self._arm_name or station.arm_names[0])
+        config = self._located(station.arm(self._arm_name or station.arm_names[0]))
         safety = station.limits(config.name)
-        watchdog = Watchdog(WatchdogLimits(safety.command_timeout_s, safety.stop_timeout_s))
+        self.get_logger().info(f"limits of arm '{config.name}':\n{safety.describe()}")
+        if not config.deadman:
+            self.get_logger().info("commands move the arm without a deadman switch, as the station file says")
         limits = DriverLimits(settings.max_state_age_s, settings.max_following_error_m, settings.following_timeout_s)
+        early = WatchdogLimits.ahead_of(safety.command_timeout_s, safety.stop_timeout_s)
         arm = self._make_arm(config)
-        arm.connect()
+        with ExitStack() as undo:
+            undo.callback(arm.disconnect)
+            arm.connect()
+            guardian = self._make_guardian(config, early)
+            if guardian is not None:
+                undo.callback(guardian.close)
+                guardian.start()
+            actuation = self._make_actuation(arm, config, safety)
+            actuation.check(arm.read())
+            undo.pop_all()
         atexit.register(arm.stop)
-        driver = Driver(arm, SafetyFilter(safety, config.name), watchdog, limits)
+        driver = Driver(
+            arm,
+            actuation,
+            SafetyFilter(safety, config.name),
+            Watchdog(early, guardian.heartbeat if guardian else None),
+            limits,
+            Deadman(config.deadman, safety.command_timeout_s),
+        )
         interface = DriverInterface(self, driver, config.name, config.backend, lambda: self._watching is not None)
-        return _Connection(driver, interface, 1.0 / station.rates.control_hz)
+        return _Connection(driver, interface, 1.0 / station.rates.control_hz, guardian)
+
+    def _located(self, config: ArmConfig) -> ArmConfig:
+        """The arm where the parameters say that it is."""
+        settings = self._settings
+        where: dict[str, object] = {"address": settings.address or config.address or _LOOPBACK}
+        where |= {name: port for name in ("tcp_port", "udp_port") if (port := getattr(settings, name))}
+        return ArmConfig.model_validate(config.model_dump() | where)
+
+    def _make_guardian(self, config: ArmConfig, limits: WatchdogLimits) -> Guardian | None:
+        """A guardian where the arm is beyond a wire; an arm of this very process ends with it."""
+        if self._follows_poses or not self._settings.guardian:
+            return None
+        return Guardian(config, limits.hold_s + AFTER_S)
+
+    def _make_actuation(self, arm: Arm, config: ArmConfig, safety: SafetyLimits) -> Actuation:
+        if self._follows_poses:
+            return PoseActuation(arm)
+        return JointActuation(arm, safety, config.name, config.command, config.command_latency_s)
 
     def _disconnect(self) -> None:
         if self._connection is None:
@@ -154,6 +204,8 @@ class DriverNode(LifecycleNode):
         arm = self._connection.driver.arm
         atexit.unregister(arm.stop)
         self._connection.interface.close()
+        if self._connection.guardian is not None:
+            self._connection.guardian.close()
         arm.disconnect()
         self._connection = None
 
@@ -180,21 +232,19 @@ class DriverNode(LifecycleNode):
         self._connection.interface.tick(now)
 
 
+def kortex_arm(config: ArmConfig) -> Arm:
+    """A real Kinova, or a simulated one that speaks like it."""
+    from kinova_driver.kortex_arm import KortexArm
+
+    return KortexArm(config)
+
+
 def main() -> None:
-    """Drives one arm of a station in a process of its own; a simulated one in a cell without cameras."""
-    from kinova_driver.cell_clock import CellClock
-    from kinova_driver.simulated_arm import SimulatedArm
+    """Drives one arm of a station in a process of its own."""
+    sys.setswitchinterval(0.001)  # feedback, watchdog and callbacks share the interpreter: none shall wait long
 
     def build(stack: ExitStack) -> list[Node]:
-        def simulated(config: ArmConfig) -> Arm:
-            if config.backend != "simulated":
-                raise ConfigurationError(closest(config.backend, ("simulated",), "backend of an arm"))
-            clock = CellClock("gen3", "lift", seed=0)
-            stack.callback(clock.close)
-            clock.start()
-            return SimulatedArm(clock, config.name)
-
-        node = DriverNode(simulated)
+        node = DriverNode(kortex_arm)
         stack.callback(node.close)
         node.autostart()
         return [node]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3, Wrench, WrenchStamped
 from numpy.typing import NDArray
 from rclpy.event_handler import PublisherEventCallbacks
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -23,6 +23,7 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
 
 from glam_core.errors import SafetyError
+from glam_core.joint_safety import in_order
 from glam_core.pose import matrix_from_quaternion_xyzw, quaternion_xyzw_from_matrix, transform
 from glam_core.tool import ToolCommand
 from glam_msgs.msg import CommandReport
@@ -65,6 +66,32 @@ def request_from_message(message: ToolCommandMessage) -> Request:
         expires=monotonic_from_stamp(message.expires),
         hold=message.hold,
     )
+
+
+def joint_request_from_message(message: JointState, prefix: str, lifetime_s: float) -> Request:
+    """A command of joint speeds as the driver takes it; it lives for `lifetime_s` from its stamp.
+
+    Raises:
+        SafetyError: Joints are missing, unknown or named twice, or a speed is not finite.
+    """
+    names = [name.removeprefix(prefix) for name in message.name]
+    speeds = in_order(names, message.velocity, "command of joint speeds")
+    issued_at = monotonic_from_stamp(message.header.stamp)
+    return Request(
+        command=ToolCommand(np.eye(4), 0.0),
+        sequence=0,
+        issued_at=issued_at,
+        observed_at=issued_at,
+        expires=issued_at + lifetime_s,
+        joint_speeds=speeds,
+    )
+
+
+def wrench_message(state: ArmState, frame: str) -> WrenchStamped:
+    """Force (N) and torque (N m) on the tool, along the axes of the base."""
+    fx, fy, fz, tx, ty, tz = state.wrench.tolist()
+    wrench = Wrench(force=Vector3(x=fx, y=fy, z=fz), torque=Vector3(x=tx, y=ty, z=tz))
+    return WrenchStamped(header=Header(stamp=stamp_from_monotonic(state.stamp), frame_id=frame), wrench=wrench)
 
 
 def report_message(sent: Sent, arm: str, frame: str) -> CommandReport:

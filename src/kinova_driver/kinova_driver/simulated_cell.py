@@ -170,7 +170,7 @@ def main() -> None:
         cell = CellNode()
         stack.callback(cell.close)
         for arm in cell.station.arms:
-            driver = DriverNode(cell.make_arm, arm.name, arm.namespace)
+            driver = DriverNode(cell.make_arm, arm.name, arm.namespace, follows_poses=True)
             stack.callback(driver.close)
             driver.autostart()
             cell.drivers.append(driver)

@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from glam_core.errors import SafetyError
+from kinova_driver.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
+
+
+ACT_EARLY_S = 0.03
+"""The way of a hold or a stop to the arm, with what a busy computer may add to it."""
+_LOOK_S = 0.02
+"""Time between two looks where nothing is due sooner: less than the shortest way from a first command to a hold."""
+
+_RETRY_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,11 @@ class WatchdogLimits:
 
     hold_s: float = 0.1
     stop_s: float = 0.25
+
+    @classmethod
+    def ahead_of(cls, hold_s: float, stop_s: float) -> WatchdogLimits:
+        """Limits that act early enough for the arm to have obeyed by `hold_s` and `stop_s`."""
+        return cls(max(hold_s - ACT_EARLY_S, 0.5 * hold_s), max(stop_s - ACT_EARLY_S, 0.5 * stop_s))
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.hold_s) and math.isfinite(self.stop_s) and 0.0 <= self.hold_s <= self.stop_s):
@@ -39,10 +53,18 @@ class Verdict(StrEnum):
 
 
 class Watchdog:
-    """Judges the age of the newest command. Time is an argument, of one monotonic clock, s; safe between threads."""
+    """Judges the age of the newest command. Time is an argument, of one monotonic clock, s; safe between threads.
 
-    def __init__(self, limits: WatchdogLimits) -> None:
+    Args:
+        limits: When to do what.
+        heartbeat: Where a guardian looks on from another process, if there is one.
+    """
+
+    def __init__(self, limits: WatchdogLimits, heartbeat: Heartbeat | None = None) -> None:
         self.limits = limits
+        self._heartbeat = heartbeat
+        self.endings = 0
+        """How often the arm was brought to rest."""
         self._lock = threading.Lock()
         self._inhibited = True
         self._fed_at: float | None = None
@@ -73,6 +95,30 @@ class Watchdog:
         with self._lock:
             if self._judge(now) is not Verdict.STOP:
                 self._fed_at = now
+                if self._heartbeat is not None:
+                    self._heartbeat.feed(now)
+
+    def end(self, action: Callable[[], None]) -> None:
+        """Does what ends the motion; once it is done, a guardian has nothing to do."""
+        fed_at = 0.0 if self._heartbeat is None else self._heartbeat.fed_at
+        action()
+        self.endings += 1
+        if self._heartbeat is not None:
+            self._heartbeat.handled(fed_at)
+
+    @property
+    def tripped(self) -> bool:
+        """Whether the guardian had to stop the arm, because this process did not."""
+        return self._heartbeat is not None and self._heartbeat.tripped
+
+    def due_in(self, now: float) -> float:
+        """Time until the verdict changes by itself, s; infinite where it does not."""
+        with self._lock:
+            if self._inhibited or self._fed_at is None:
+                return math.inf
+            age = now - self._fed_at
+            left = [limit - age for limit in (self.limits.hold_s, self.limits.stop_s) if limit > age]
+            return min(left, default=math.inf)
 
     def verdict(self, now: float) -> Verdict:
         """What to do now; a stop latches."""
@@ -83,6 +129,8 @@ class Watchdog:
 
     def _judge(self, now: float) -> Verdict:
         if self._inhibited:
+            return Verdict.STOP
+        if self._fed_at is not None and self.tripped:
             return Verdict.STOP
         if self._fed_at is None:
             return Verdict.IDLE
@@ -100,7 +148,7 @@ class WatchdogThread:
         watchdog: Watchdog,
         hold: Callable[[], None],
         stop: Callable[[], None],
-        period_s: float = 0.01,
+        period_s: float = _LOOK_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepares the thread; `start` runs it.
@@ -109,7 +157,7 @@ class WatchdogThread:
             watchdog: Who judges.
             hold: Brings the arm to zero speed; called once per hold.
             stop: Stops the arm; called once per stop, and again after an error.
-            period_s: Time between two looks, s.
+            period_s: The longest time between two looks, s; a look that is due comes on time.
             clock: The clock that feeds the watchdog.
         """
         self._watchdog, self._clock, self._period_s = watchdog, clock, period_s
@@ -129,13 +177,14 @@ class WatchdogThread:
 
     def _run(self) -> None:
         last = self._watchdog.verdict(self._clock())
-        while not self._over.wait(self._period_s):
+        while not self._over.wait(min(self._period_s, self._watchdog.due_in(self._clock()))):
             verdict = self._watchdog.verdict(self._clock())
             if verdict is not last and verdict in self._actions:
-                logger.info("watchdog: %s", verdict)
                 try:
-                    self._actions[verdict]()
+                    self._watchdog.end(self._actions[verdict])
                 except Exception:  # whatever it was, the next look must come
                     logger.exception("watchdog: could not %s the arm, trying again", verdict)
+                    self._over.wait(_RETRY_S)
                     continue
+                logger.info("watchdog: %s", verdict)
             last = verdict

@@ -28,6 +28,9 @@ class FakeArm:
             stamp=0.0,
         )
         self.commands: list[ToolCommand] = []
+        self.speeds: list[NDArray[np.float64]] = []
+        self.twists: list[NDArray[np.float64]] = []
+        self.gripper = 0.0
         self.calls: list[str] = []
         self.follows = True
         self.held, self.stopped = threading.Event(), threading.Event()
@@ -53,16 +56,16 @@ class FakeArm:
             self.state = replace(self.state, tool=ToolState(command.T_base_tool, command.gripper))
 
     def command_joint_speeds(self, speeds: NDArray[np.float64]) -> None:
-        raise ArmError("the fake arm has no joints")
+        self.speeds.append(speeds)
 
     def command_twist(self, twist: NDArray[np.float64]) -> None:
-        raise ArmError("the fake arm takes no twist")
+        self.twists.append(twist)
 
     def command_pose(self, T_base_tool: NDArray[np.float64]) -> None:
-        self.command(ToolCommand(T_base_tool, self.state.tool.gripper))
+        self.command(ToolCommand(T_base_tool, self.gripper))
 
     def command_gripper(self, position: float) -> None:
-        self.command(ToolCommand(self.state.tool.T_base_tool, position))
+        self.gripper = position
 
     def hold(self) -> None:
         self.calls.append("hold")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from fake_arm import START, FakeArm
 
+from glam_core.deadman import Deadman
 from glam_core.errors import SafetyError
 from glam_core.limits import SafetyLimits
 from glam_core.pose import tool_down
 from glam_core.safety import SafetyFilter
 from glam_core.tool import ToolCommand, ToolState
+from kinova_driver.actuation import PoseActuation
 from kinova_driver.driver import Driver, DriverLimits, Mode, Request, Tick
 from kinova_driver.watchdog import Watchdog, WatchdogLimits
 
@@ -23,10 +26,12 @@ LIMITS = SafetyLimits(workspace_min=(0.2, -0.35, 0.005), workspace_max=(0.75, 0.
 class Bench:
     """A driver on a fake arm, and the time of both."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadman: bool = False) -> None:
         self.arm, self.now, self.sequence = FakeArm(), 0.0, 0
         watchdog = Watchdog(WatchdogLimits(LIMITS.command_timeout_s, LIMITS.stop_timeout_s))
-        self.driver = Driver(self.arm, SafetyFilter(LIMITS), watchdog, DriverLimits())
+        self.deadman = Deadman(deadman, LIMITS.command_timeout_s)
+        actuation = PoseActuation(self.arm)
+        self.driver = Driver(self.arm, actuation, SafetyFilter(LIMITS), watchdog, DriverLimits(), self.deadman)
 
     def enabled(self) -> Bench:
         self.driver.enable(self.now)
@@ -95,7 +100,7 @@ def test_silence_holds_after_100_ms_and_stops_after_250_ms_until_enabled_again()
     bench.now = 0.251 - TICK_S
     assert bench.tick().mode is Mode.STOPPED
     assert bench.arm.calls == ["hold", "stop"]
-    with pytest.raises(SafetyError, match=r"no fresh command for 0\.25 s"):
+    with pytest.raises(SafetyError, match=r"no motion commanded for 0\.25 s"):
         bench.send()
     bench.tick()
     assert len(bench.arm.commands) == sent
@@ -103,11 +108,11 @@ def test_silence_holds_after_100_ms_and_stops_after_250_ms_until_enabled_again()
     assert bench.tick().mode is Mode.ENABLED
 
 
-def test_a_hold_command_keeps_the_arm_enabled_without_sending_poses() -> None:
+def test_a_hold_command_holds_at_once_and_motion_resumes() -> None:
     bench = Bench().enabled()
     bench.send()
     bench.tick()
-    for _ in range(20):
+    for _ in range(5):
         bench.send(hold=True)
         tick = bench.tick()
         assert tick.mode is Mode.HELD
@@ -117,6 +122,66 @@ def test_a_hold_command_keeps_the_arm_enabled_without_sending_poses() -> None:
     assert bench.arm.calls == ["hold"]
     bench.send()
     assert bench.tick().mode is Mode.ENABLED
+
+
+def test_a_commander_that_has_run_out_of_plans_is_as_good_as_silent() -> None:
+    bench = Bench().enabled()
+    for _ in range(40):  # nothing has moved yet: one may hold for as long as one likes
+        bench.send(hold=True)
+        assert bench.tick().mode is Mode.HELD
+    bench.send()
+    bench.tick()
+    start = bench.now
+    while bench.driver.mode is not Mode.STOPPED:
+        bench.send(hold=True)
+        bench.tick()
+    assert bench.now - start <= LIMITS.stop_timeout_s
+    assert bench.arm.calls == ["hold", "stop"]
+
+
+def test_without_the_deadman_switch_commands_are_rejected() -> None:
+    bench = Bench(deadman=True).enabled()
+    with pytest.raises(SafetyError, match="deadman switch has not been heard"):
+        bench.send()
+    with pytest.raises(SafetyError, match="deadman"):
+        bench.driver.home(bench.now)
+    bench.deadman.hear(True, bench.now)
+    bench.send()
+    assert bench.tick().mode is Mode.ENABLED
+
+
+@pytest.mark.parametrize("how", ["released", "silent"])
+def test_letting_the_deadman_switch_go_holds_then_stops(how: str) -> None:
+    bench = Bench(deadman=True).enabled()
+    bench.deadman.hear(True, bench.now)
+    bench.send((0.45, 0.0, 0.21))
+    bench.tick()
+    start = bench.now
+    if how == "released":
+        bench.deadman.hear(False, bench.now)
+    times: dict[Mode, float] = {}
+    while bench.driver.mode is not Mode.STOPPED:
+        with contextlib.suppress(SafetyError):
+            bench.send((0.45, 0.0, 0.22))
+        times.setdefault(bench.tick().mode, bench.now - start)
+    assert times[Mode.HELD] <= (TICK_S if how == "released" else LIMITS.command_timeout_s) + 1e-9
+    # The countdown to the stop began with the last command that counted.
+    assert times[Mode.STOPPED] <= LIMITS.command_timeout_s + LIMITS.stop_timeout_s
+    assert bench.arm.calls == ["hold", "stop"]
+    with pytest.raises(SafetyError, match="stopped"):
+        bench.send()
+
+
+def test_the_gripper_is_moved_by_hand_only_while_no_command_has_it() -> None:
+    bench = Bench()
+    with pytest.raises(SafetyError, match="enable"):
+        bench.driver.move_gripper(1.0, bench.now)
+    bench.enabled().driver.move_gripper(1.0, bench.now)
+    assert bench.arm.gripper == 1.0
+    bench.send()
+    bench.tick()
+    with pytest.raises(SafetyError, match="they have the gripper"):
+        bench.driver.move_gripper(0.0, bench.now)
 
 
 def test_expired_commands_are_rejected_and_not_executed() -> None:
@@ -227,8 +292,9 @@ def test_faults_of_the_arm_stop_it_and_must_be_cleared_first() -> None:
 def test_on_the_way_home_commands_are_rejected() -> None:
     bench = Bench()
     with pytest.raises(SafetyError, match="enable"):
-        bench.driver.home()
-    bench.enabled().driver.home()
+        bench.driver.home(bench.now)
+    bench = bench.enabled()
+    bench.driver.home(bench.now)
     with pytest.raises(SafetyError, match="homing"):
         bench.send()
     for _ in range(20):
@@ -242,13 +308,13 @@ def test_on_the_way_home_commands_are_rejected() -> None:
 def test_a_stop_by_the_watchdogs_thread_wins_over_a_command_on_its_way() -> None:
     bench = Bench().enabled()
     bench.send()
-    send = bench.arm.command
+    send = bench.arm.command_pose
 
-    def slow_command(command: ToolCommand) -> None:
-        send(command)
+    def slow_command(T_base_tool: np.ndarray) -> None:
+        send(T_base_tool)
         bench.driver.watchdog.inhibit()
 
-    bench.arm.command = slow_command
+    bench.arm.command_pose = slow_command
     tick = bench.tick()
     assert (tick.mode, tick.sent) == (Mode.STOPPED, None)
     assert bench.arm.calls == ["stop"]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,18 +21,22 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.utilities import try_shutdown
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
 
 from glam_core.errors import ConfigurationError
+from glam_core.gen3 import JOINTS
 from glam_core.pose import tool_down
 from glam_msgs.msg import CommandReport, ToolCommand, ToolState
 from kinova_driver import messages
 from kinova_driver.arm import ArmState
+from kinova_driver.driver import Mode
 from kinova_driver.driver_node import DriverNode
 
 pytestmark = pytest.mark.ros
 AWAIT_S = 30.0
-MAIN = "from kinova_driver.driver_node import main; main()"
 STATION = """
 name: bench
 arms:
@@ -56,7 +57,7 @@ class Bench:
 
     def __init__(self, station: Path) -> None:
         self.arm = LiveArm()
-        self.node = DriverNode(lambda config: self.arm)
+        self.node = DriverNode(lambda config: self.arm, follows_poses=True)
         self.client = Node("client")
         self.reports: list[CommandReport] = []
         self.states: list[ToolState] = []
@@ -96,10 +97,11 @@ class Bench:
         response: Any = future.result()
         return response.success, response.message
 
-    def send(self, arm: str = "arm", lifetime_s: float = 1.0, **fields: Any) -> None:
+    def send(self, arm: str = "arm", lifetime_s: float = 1.0, frame: str = "base_link", **fields: Any) -> None:
         now = time.monotonic()
         message = ToolCommand(arm=arm, pose=messages.pose_message(tool_down(START, 0.0)), **fields)
         message.header.stamp = message.observed_at = messages.stamp_from_monotonic(now)
+        message.header.frame_id = frame
         message.expires = messages.stamp_from_monotonic(now + lifetime_s)
         self.commands.publish(message)
 
@@ -179,6 +181,8 @@ def test_unusable_commands_move_nothing(bench: Bench) -> None:
     bench.start()
     assert bench.call(SetBool, "enable", data=True)[0] is True
     bench.send(arm="left")
+    bench.send(frame="base_lnk")
+    bench.send(frame="")
     bench.send(lifetime_s=-0.5)
     bench.send(gripper=float("nan"))
     message = ToolCommand(arm="arm")
@@ -202,7 +206,7 @@ def test_deactivating_stops_and_cleaning_up_disconnects(bench: Bench) -> None:
 
 def test_a_station_file_with_an_unknown_key_is_refused(ros: Path) -> None:
     ros.write_text(STATION + "\ncamera: []\n")
-    node = DriverNode(lambda config: LiveArm())
+    node = DriverNode(lambda config: LiveArm(), follows_poses=True)
     assert node.trigger_configure() is not TransitionCallbackReturn.SUCCESS
     with pytest.raises(ConfigurationError, match="did not start"):
         node.autostart()
@@ -216,47 +220,88 @@ def test_parameters_are_checked_and_read_only(ros: Path) -> None:
         with pytest.raises(
             ConfigurationError, match=r"'max_state_age_s' of driver has the type float in \[0\.001, 1\.0\]"
         ):
-            DriverNode(lambda config: LiveArm())
+            DriverNode(lambda config: LiveArm(), follows_poses=True)
         rclpy.shutdown()
     rclpy.init(domain_id=40 + os.getpid() % 20)
-    node = DriverNode(lambda config: LiveArm())
+    node = DriverNode(lambda config: LiveArm(), follows_poses=True)
     results = node.set_parameters([Parameter("max_state_age_s", value=0.2)])
     assert not results[0].successful
     node.close()
 
 
-@pytest.mark.sim
-@pytest.mark.parametrize("backend", ["simulated", "kortex"])
-def test_the_process_drives_one_simulated_arm_and_names_a_backend_that_it_lacks(ros: Path, backend: str) -> None:
-    ros.write_text(STATION.replace("simulated", f"{backend}, address: 192.168.1.10"))
-    domain = 40 + os.getpid() % 20
-    process = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "--ros-args", "-p", f"station:={ros}"],
-        env=os.environ | {"ROS_DOMAIN_ID": str(domain), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (JOINTS[:5], "missing joint_6, joint_7"),
+        ((*JOINTS[:6], "joint_8"), "unknown joint 'joint_8'"),
+        (JOINTS, "this arm has no joints to command"),
+    ],
+)
+def test_joint_speeds_for_other_joints_are_rejected_by_name(
+    bench: Bench, capfd: pytest.CaptureFixture[str], names: tuple[str, ...], message: str
+) -> None:
+    bench.start()
+    assert bench.call(SetBool, "enable", data=True)[0] is True
+    publisher = bench.client.create_publisher(JointState, "joint_speeds", 5)
+    bench.wait(lambda: publisher.get_subscription_count() > 0)
+    command = JointState(name=list(names), velocity=[0.1] * len(names))
+    command.header.stamp = messages.stamp_from_monotonic(time.monotonic())
+    publisher.publish(command)
+    seen = [""]
+
+    def logged() -> bool:
+        seen[0] += capfd.readouterr().err
+        return message in seen[0]
+
+    bench.wait(logged)
+    assert bench.arm.speeds == []
+
+
+def test_a_deadman_switch_is_demanded_where_the_station_says_so(ros: Path) -> None:
+    ros.write_text(STATION.replace("backend: simulated", "backend: simulated, deadman: true"))
+    bench = Bench(ros)
     try:
-        if backend == "simulated":
-            await_tool_state()
-            process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=AWAIT_S)
+        bench.start()
+        assert bench.call(SetBool, "enable", data=True)[0] is True
+        success, message = bench.call(SetBool, "gripper", data=True)
+        assert not success
+        assert "deadman" in message
+        switch = bench.client.create_publisher(Bool, "deadman", 5)
+        bench.wait(lambda: switch.get_subscription_count() > 0)
+
+        def moves() -> bool:
+            switch.publish(Bool(data=True))
+            bench.send()
+            return len(bench.arm.commands) > 0
+
+        bench.wait(moves)
+        bench.arm.held.clear()
+        switch.publish(Bool(data=False))
+        bench.wait(bench.arm.held.is_set)
+        bench.wait(lambda: bench.node._connection is not None and bench.node._connection.driver.mode is Mode.STOPPED)
     finally:
-        process.kill()
-    if backend == "simulated":
-        assert process.returncode == 0, output
-    else:
-        assert process.returncode == 1
-        assert "unknown backend of an arm 'kortex'; legal: simulated" in output
+        bench.close()
 
 
-def await_tool_state() -> None:
-    """Waits until some driver reports a tool."""
-    node, states = Node("listener"), []
-    node.create_subscription(ToolState, "tool_state", states.append, 5)
-    deadline = time.monotonic() + AWAIT_S
-    while not states:
-        assert time.monotonic() < deadline, "no driver reports a tool"
-        rclpy.spin_once(node, timeout_sec=0.05)
-    node.destroy_node()
+def test_the_gripper_service_opens_and_closes(bench: Bench) -> None:
+    bench.start()
+    assert bench.call(SetBool, "gripper", data=True)[0] is False  # not enabled
+    assert bench.call(SetBool, "enable", data=True)[0] is True
+    assert bench.call(SetBool, "gripper", data=True)[0] is True
+    assert bench.arm.gripper == 1.0
+    assert bench.call(SetBool, "gripper", data=False)[0] is True
+    assert bench.arm.gripper == 0.0
+
+
+def test_tf_is_left_to_a_robot_state_publisher_where_one_runs(bench: Bench) -> None:
+    bench.start()
+    transforms: list[TFMessage] = []
+    bench.client.create_subscription(TFMessage, "/tf", transforms.append, 50)
+    bench.wait(lambda: len(transforms) > 0)
+    other = Node("robot_state_publisher")
+    try:
+        interface = bench.node._connection.interface
+        bench.wait(lambda: not interface._publishes_tf)
+    finally:
+        other.destroy_node()
+    bench.wait(lambda: interface._publishes_tf)

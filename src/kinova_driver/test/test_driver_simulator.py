@@ -16,6 +16,7 @@ from glam_core.limits import SafetyLimits
 from glam_core.pose import tool_down
 from glam_core.safety import SafetyFilter
 from glam_core.tool import ToolCommand
+from kinova_driver.actuation import PoseActuation
 from kinova_driver.arm import ArmError
 from kinova_driver.cameras import CameraView, Frame, Mirror, Photographer
 from kinova_driver.cell_clock import CellClock, Failures
@@ -157,7 +158,8 @@ def test_the_driver_stops_a_broken_arm_and_it_stays_where_it_is(
     clock: CellClock, failures: Failures, reason: str
 ) -> None:
     arm = SimulatedArm(clock, "arm")
-    driver = Driver(arm, SafetyFilter(LIMITS), Watchdog(WatchdogLimits(0.1, 0.25)), DriverLimits(max_state_age_s=0.2))
+    watchdog, limits = Watchdog(WatchdogLimits(0.1, 0.25)), DriverLimits(max_state_age_s=0.2)
+    driver = Driver(arm, PoseActuation(arm), SafetyFilter(LIMITS), watchdog, limits)
 
     def send_and_tick() -> Mode:
         now = time.monotonic()

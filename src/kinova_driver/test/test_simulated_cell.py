@@ -123,6 +123,7 @@ class Client:
         now = time.monotonic()
         self.sequence += 1
         message = ToolCommand(arm="arm", sequence=self.sequence, pose=messages.pose_message(tool_down(position, 0.0)))
+        message.header.frame_id = "base_link"
         message.header.stamp = message.observed_at = messages.stamp_from_monotonic(now)
         message.expires = messages.stamp_from_monotonic(now + 0.2)
         self.commands.publish(message)
