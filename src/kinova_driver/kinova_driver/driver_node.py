@@ -159,8 +159,8 @@ class DriverNode(LifecycleNode):
         early = WatchdogLimits.ahead_of(safety.command_timeout_s, safety.stop_timeout_s)
         arm = self._make_arm(config)
         with ExitStack() as undo:
-            undo.callback(arm.disconnect)
             arm.connect()
+            undo.callback(arm.disconnect)
             guardian = self._make_guardian(config, early)
             if guardian is not None:
                 undo.callback(guardian.close)
