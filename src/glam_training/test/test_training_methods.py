@@ -19,12 +19,20 @@ from glam_training.encoders import encoder_folder
 from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
 from glam_training.export import ExportConfig, export
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Group, fit_group
+from glam_training.group_fit import Group, _Training, fit_group
 from glam_training.methods import is_finished, load, policy, train, train_many
 from glam_training.run import Run
 
 TINY = {"task": "lift", "target_episodes": 4, "auxiliary_episodes": 5, "budget": "smoke"}
 CPU = torch.device("cpu")
+GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
+
+
+def needs_gpu(test):
+    """Mark a test that only a GPU can run."""
+    for mark in GPU:
+        test = mark(test)
+    return test
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +44,10 @@ def stores(tmp_path_factory) -> Stores:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_in_a_group_and_acts(stores, tmp_path, method):
+@pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda"), marks=GPU)], ids=["cpu", "gpu"])
+def test_every_method_trains_in_a_group_and_acts(stores, tmp_path, method, device):
     jobs = [Job(Experiment(method=method, seed=seed, **TINY), stores, tmp_path / str(seed)) for seed in (0, 1)]
-    outs = train_many(jobs, CPU, group_size=2)
+    outs = train_many(jobs, device, group_size=2)
     scene = np.zeros((1, 4), np.float32)
     chunks = []
     for out in outs:
@@ -84,6 +93,47 @@ def test_a_group_learns_what_its_runs_learn_alone(tmp_path):
     torch.testing.assert_close(weights[1], weights[2])
     torch.manual_seed(0)
     assert not torch.allclose(weights[1][0], Line(0.0).linear.weight)
+
+
+class Noisy(Line):
+    """The same with noise on its input, drawn anew at every step."""
+
+    def forward(self, batch, progress):
+        x, y = batch
+        return super().forward((x + 0.1 * torch.randn_like(x), y), progress)
+
+
+@needs_gpu
+def test_a_captured_step_is_the_step(tmp_path):
+    x, y = torch.randn(2, 16, 3), torch.randn(2, 16, 2)
+    optim = OptimConfig(steps=250, learning_rate=1e-2, warmup_steps=5)
+    weights = []
+    for device in (CPU, torch.device("cuda")):
+        torch.manual_seed(0)
+        lines = [Line(float(i)) for i in (0, 1)]
+        runs = [Run.create(tmp_path / f"{device.type}-{i}", {"seed": i}, {}) for i in (0, 1)]
+        data = x.to(device), y.to(device)
+        fit_group(lines, lambda data=data: data, optim, Group(runs, (0, 1), device), "line")
+        weights.append(torch.stack([line.linear.weight.detach() for line in lines]))
+    torch.testing.assert_close(*weights, atol=1e-3, rtol=1e-3)
+
+
+@needs_gpu
+def test_a_captured_step_draws_anew_and_repeats_itself(tmp_path):
+    device = torch.device("cuda")
+    data = torch.randn(2, 16, 3, device=device), torch.randn(2, 16, 2, device=device)
+    optim = OptimConfig(steps=200, learning_rate=1e-2, warmup_steps=5)
+    weights = []
+    for attempt in range(2):
+        torch.manual_seed(0)
+        lines = [Noisy(float(i)) for i in (0, 1)]
+        runs = [Run.create(tmp_path / f"{attempt}-{i}", {"seed": i}, {}) for i in (0, 1)]
+        training = _Training(lines, lambda: data, optim, Group(runs, (0, 1), device), "line")
+        assert training._graph is not None
+        losses = [training.block(first, 1)["loss"] for first in range(3)]
+        assert not torch.equal(losses[1], losses[2])
+        weights.append(training._theta.detach().clone())
+    torch.testing.assert_close(*weights)
 
 
 @pytest.mark.parametrize("method", ["glam", "laom"])
