@@ -16,7 +16,7 @@ from kinova_driver.heartbeat import Heartbeat
 logger = logging.getLogger(__name__)
 
 
-ACT_EARLY_S = 0.03
+ACT_EARLY_S = 0.04
 """The way of a hold or a stop to the arm, with what a busy computer may add to it."""
 _LOOK_S = 0.02
 """Time between two looks where nothing is due sooner: less than the shortest way from a first command to a hold."""

@@ -1,0 +1,397 @@
+"""How fast an arm is stopped when something fails: `python -m kinova_driver.bench_watchdog`.
+
+A simulated arm (`kinova-sim`), the driver node and a commander that streams a circle run as processes of their own; in
+each trial one thing fails while the arm moves. A relay between the driver and the arm notes when which command passes,
+so what is measured is what the arm is told: the time from the failure until nothing but zero speed or a Stop has come,
+and until the Stop. The failure is the moment at which the signal is sent, the last command is due, or the block begins.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import rclpy
+import tyro
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import Float64
+from std_srvs.srv import SetBool, Trigger
+
+from glam_core.errors import GlamError
+from glam_core.pose import tool_down
+from glam_core.station import ArmConfig
+from glam_msgs.msg import ToolCommand
+from kinova_driver import messages
+from kinova_driver.bench_tracking import simulator
+from kinova_driver.driver_node import DriverNode, kortex_arm
+from kinova_driver.kortex import frame, services
+from kinova_driver.process import run as run_nodes
+
+Failure = Literal[
+    "commander_frozen",
+    "commander_killed",
+    "commander_silent",
+    "executor_blocked",
+    "interpreter_blocked",
+    "driver_frozen",
+    "driver_killed",
+]
+FAILURES: tuple[Failure, ...] = get_args(Failure)
+ZERO_S, STOP_S = 0.1, 0.25
+"""What has to be kept."""
+
+_PATIENCE_S = 30.0
+_BLOCK_S = 0.6
+_ENOUGH_S = 0.6
+"""A trial is over this long after the failure."""
+_MOVING_RAD_S = 0.01
+_CENTRE, _RADIUS_M, _SPEED_M_S = (0.45, 0.0, 0.2), 0.08, 0.15
+_STATION = """
+name: bench
+arms: [{name: arm}]
+safety: {workspace_min: [0.2, -0.35, 0.005], workspace_max: [0.75, 0.35, 0.5]}
+"""
+
+
+@dataclass(frozen=True)
+class WatchdogConfig:
+    """What fails, and how often."""
+
+    failures: tuple[Failure, ...] = FAILURES
+    """Kinds of failure."""
+    trials: int = 50
+    """Trials of each kind."""
+    guardian: bool = True
+    """Whether the driver has its guardian."""
+    seed: int = 0
+    """Decides when in a trial the failure comes."""
+
+
+@dataclass
+class Passed:
+    """What went by the relay to the arm, each with its time: monotonic clock, s."""
+
+    moving: list[float] = field(default_factory=list)
+    resting: list[float] = field(default_factory=list)
+    stops: list[float] = field(default_factory=list)
+
+
+class Relay:
+    """Passes bytes on between clients and the arm's TCP port, and notes the commands among them."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target, self.passed = target, Passed()
+        self._sockets: list[socket.socket] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Ends every connection."""
+        self._server.close()
+        for each in self._sockets:
+            each.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            arm = socket.create_connection(self._target)
+            for each in (client, arm):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._sockets += [client, arm]
+            reader = frame.FrameReader()
+            for start, end, note in ((client, arm, reader), (arm, client, None)):
+                threading.Thread(target=self._pass, args=(start, end, note), daemon=True).start()
+
+    def _pass(self, start: socket.socket, end: socket.socket, reader: frame.FrameReader | None) -> None:
+        try:
+            while data := start.recv(65536):
+                end.sendall(data)
+                if reader is not None:
+                    now = time.monotonic()
+                    for each in reader.feed(data):
+                        self._note(*frame.decode(each), now)
+        except OSError:
+            pass
+        for each in (start, end):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+    def _note(self, header: frame.Header, payload: bytes, now: float) -> None:
+        method = services.METHODS.get((header.service_id, header.function_id))
+        if method is None or method.service != "Base":
+            return
+        if method.name == "Stop":
+            self.passed.stops.append(now)
+        elif method.name == "SendJointSpeedsCommand":
+            speeds = [joint.value for joint in method.request.FromString(payload).joint_speeds]
+            moves = max(map(abs, speeds)) > np.degrees(_MOVING_RAD_S)
+            (self.passed.moving if moves else self.passed.resting).append(now)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One failure: how long until nothing moved the arm any more, and until it was stopped, s; infinite for never."""
+
+    zero_s: float
+    stop_s: float
+
+
+class Mailbox:
+    """A float64 in a file that several processes see."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.exists():
+            path.write_bytes(bytes(mmap.PAGESIZE))
+        with path.open("r+b") as file:
+            self._memory = mmap.mmap(file.fileno(), 8)
+
+    def put(self, value: float) -> None:
+        """Writes."""
+        struct.pack_into("d", self._memory, 0, value)
+
+    def get(self) -> float:
+        """Reads."""
+        return float(struct.unpack_from("d", self._memory, 0)[0])
+
+
+def command(folder: Path) -> None:
+    """The commander's process: a circle at 40 Hz, unless the mailbox `silence` says otherwise."""
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node, silence, said = Node("commander"), Mailbox(folder / "silence"), Mailbox(folder / "said")
+    publisher = node.create_publisher(ToolCommand, "command", 5)
+    due, sequence = time.monotonic(), 0
+    while not over.is_set():
+        now = time.monotonic()
+        angle = _SPEED_M_S / _RADIUS_M * now
+        x, y, z = _CENTRE
+        pose = tool_down((x + _RADIUS_M * np.cos(angle), y + _RADIUS_M * np.sin(angle), z), 0.0)
+        message = ToolCommand(arm="arm", sequence=sequence, pose=messages.pose_message(pose))
+        message.header.frame_id = "base_link"
+        message.header.stamp = message.observed_at = messages.stamp_from_monotonic(now)
+        message.expires = messages.stamp_from_monotonic(now + 0.25)
+        if not silence.get():
+            publisher.publish(message)
+            said.put(now)
+        sequence, due = (sequence + 1) % 2**31, max(due + 0.025, now)
+        over.wait(max(0.0, due - time.monotonic()))
+    rclpy.try_shutdown()
+
+
+def drive(folder: Path) -> int:
+    """The driver's process: the driver node, with a topic that blocks its executor."""
+    sys.setswitchinterval(0.001)
+    blocked = Mailbox(folder / "blocked")
+
+    def block(message: Float64) -> None:
+        blocked.put(time.monotonic())
+        if message.data > 0.0:  # in Python code, which gives the interpreter away now and then
+            end = time.monotonic() + message.data
+            while time.monotonic() < end:
+                pass
+        else:  # in C code that never does
+            ctypes.PyDLL(None).usleep(int(-1e6 * message.data))
+
+    def build(stack: ExitStack) -> list[Node]:
+        node = DriverNode(kortex_arm)
+        stack.callback(node.close)
+        node.create_subscription(Float64, "/bench/block", block, 5)
+        node.autostart()
+        return [node]
+
+    return run_nodes(build)
+
+
+class Bench:
+    """The processes of a trial."""
+
+    def __init__(self, arm: ArmConfig, folder: Path, guardian: bool) -> None:
+        self._arm, self._folder, self._guardian = arm, folder, guardian
+        assert arm.address is not None and arm.tcp_port is not None
+        self.relay = Relay((arm.address, arm.tcp_port))
+        (folder / "station.yaml").write_text(_STATION, encoding="utf-8")
+        self.silence, self.said = Mailbox(folder / "silence"), Mailbox(folder / "said")
+        self.blocked = Mailbox(folder / "blocked")
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        rclpy.init()
+        self.node = Node("bench")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._block = self.node.create_publisher(Float64, "/bench/block", 5)
+
+    def close(self) -> None:
+        """Ends everything."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(5.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.relay.close()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
+    def start(self, name: str) -> None:
+        """Starts `driver` or `commander`, unless it runs."""
+        old = self.processes.get(name)
+        if old is not None and old.poll() is None:
+            return
+        arguments = [sys.executable, "-m", "kinova_driver.bench_watchdog", name, str(self._folder)]
+        if name == "driver":
+            arguments += ["--ros-args", "-p", f"station:={self._folder / 'station.yaml'}"]
+            arguments += ["-p", f"tcp_port:={self.relay.port}", "-p", f"udp_port:={self._arm.udp_port}"]
+            arguments += ["-p", f"guardian:={str(self._guardian).lower()}", "--log-level", "error"]
+        self.processes[name] = subprocess.Popen(arguments)
+
+    def get_going(self) -> None:
+        """Everything runs, and the arm moves."""
+        self.silence.put(0.0)
+        for name in ("driver", "commander"):
+            self.start(name)
+        self._call(Trigger, "reset")
+        self._call(SetBool, "enable", data=True)
+        since = time.monotonic()
+        deadline = since + _PATIENCE_S
+        while not (self.relay.passed.moving and self.relay.passed.moving[-1] > since):
+            if time.monotonic() > deadline:
+                raise GlamError("the arm does not move; see the driver's output")
+            self._executor.spin_once(timeout_sec=0.01)
+
+    def fail(self, failure: Failure) -> float:
+        """Makes something fail; returns when: monotonic clock, s."""
+        who, _, what = failure.partition("_")
+        if what in ("frozen", "killed"):
+            now = time.monotonic()
+            self.processes[who].send_signal(signal.SIGSTOP if what == "frozen" else signal.SIGKILL)
+            return now
+        if what == "silent":
+            self.silence.put(1.0)
+            time.sleep(0.05)
+            return self.said.get()
+        before = self.blocked.get()
+        self._block.publish(Float64(data=_BLOCK_S if who == "executor" else -_BLOCK_S))
+        deadline = time.monotonic() + _PATIENCE_S
+        while self.blocked.get() == before:
+            if time.monotonic() > deadline:
+                raise GlamError("the driver was not blocked")
+            time.sleep(0.0005)
+        return self.blocked.get()
+
+    def mend(self, failure: Failure) -> None:
+        """Undoes a failure."""
+        who, _, what = failure.partition("_")
+        if what == "frozen":
+            self.processes[who].send_signal(signal.SIGCONT)
+        elif what == "killed":
+            self.processes[who].wait()
+
+    def _call(self, kind: type, name: str, **fields: Any) -> None:
+        client = self.node.create_client(kind, name)
+        deadline = time.monotonic() + _PATIENCE_S
+        try:
+            while True:
+                if client.wait_for_service(1.0):
+                    future = client.call_async(kind.Request(**fields))
+                    self._executor.spin_until_future_complete(future, timeout_sec=2.0)
+                    answer: Any = future.result() if future.done() else None
+                    if answer is not None and answer.success:
+                        return
+                    time.sleep(0.05)
+                if time.monotonic() > deadline:
+                    raise GlamError(f"the driver does not answer to {name}: {answer.message if answer else 'nothing'}")
+        finally:
+            self.node.destroy_client(client)
+
+
+def trial(bench: Bench, failure: Failure, wait_s: float) -> Trial:
+    """One failure while the arm moves."""
+    bench.get_going()
+    time.sleep(wait_s)
+    failed_at = bench.fail(failure)
+    time.sleep(max(0.0, failed_at + _ENOUGH_S - time.monotonic()))
+    passed = bench.relay.passed
+    last = max((at for at in passed.moving), default=0.0)
+    if last > failed_at + _ENOUGH_S / 2:
+        result = Trial(np.inf, np.inf)
+    else:
+        rests = [at for at in (*passed.resting, *passed.stops) if at > max(last, failed_at - 0.1)]
+        stops = [at for at in passed.stops if at > max(last, failed_at - 0.1)]
+        result = Trial(min(rests, default=np.inf) - failed_at, min(stops, default=np.inf) - failed_at)
+    bench.mend(failure)
+    return result
+
+
+def describe(failure: Failure, trials: list[Trial]) -> str:
+    """One line for people."""
+    zero, stop = (1e3 * np.array(times) for times in zip(*((t.zero_s, t.stop_s) for t in trials), strict=True))
+    late = int(np.sum((zero > 1e3 * ZERO_S) | (stop > 1e3 * STOP_S)))
+    texts = [
+        f"{np.median(x):5.0f} median {np.percentile(x, 95, method='higher'):5.0f} p95 {x.max():5.0f} max"
+        for x in (zero, stop)
+    ]
+    return f"{failure:20s} n {len(trials)}  zero speed {texts[0]} ms  Stop {texts[1]} ms  late {late}"
+
+
+@contextmanager
+def bench_of(guardian: bool) -> Iterator[Bench]:
+    """Everything that a trial needs."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bench = Bench(stack.enter_context(simulator()), folder, guardian)
+        stack.callback(bench.close)
+        yield bench
+
+
+def measure(config: WatchdogConfig, say: Callable[[str], None] = print) -> dict[Failure, list[Trial]]:
+    """Runs all trials."""
+    rng = np.random.default_rng(config.seed)
+    results: dict[Failure, list[Trial]] = {}
+    with bench_of(config.guardian) as bench:
+        for failure in config.failures:
+            results[failure] = [trial(bench, failure, rng.uniform(0.2, 0.5)) for _ in range(config.trials)]
+            say(describe(failure, results[failure]))
+    return results
+
+
+def main() -> int:
+    """The command line; fails where a single trial was late."""
+    if sys.argv[1:2] == ["commander"]:
+        command(Path(sys.argv[2]))
+        return 0
+    if sys.argv[1:2] == ["driver"]:
+        return drive(Path(sys.argv[2]))
+    results = measure(tyro.cli(WatchdogConfig, description=__doc__))
+    late = any(t.zero_s > ZERO_S or t.stop_s > STOP_S for trials in results.values() for t in trials)
+    return 1 if late else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
