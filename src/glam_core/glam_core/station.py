@@ -37,6 +37,7 @@ class Timeouts(StationSchema):
         session_s: The arm ends our session after this silence, so that a killed driver leaves none behind.
         connection_s: The arm ends a motion that we started after this silence.
         max_losses: Measurements lost in a row that count as a lost connection.
+        silence_s: So long without any answer to commands and questions counts as a lost connection.
     """
 
     command_s: float = Field(default=0.03, ge=0.003, le=1.0)
@@ -45,6 +46,7 @@ class Timeouts(StationSchema):
     session_s: float = Field(default=2.0, ge=0.5, le=60.0)
     connection_s: float = Field(default=1.0, ge=0.5, le=60.0)
     max_losses: int = Field(default=20, ge=1, le=1000)
+    silence_s: float = Field(default=0.35, ge=0.2, le=10.0)
 
 
 class GripperConfig(StationSchema):

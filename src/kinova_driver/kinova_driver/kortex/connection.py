@@ -24,9 +24,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 """Between two tries to reach an arm."""
-_QUIET_S, _SILENT_S = 0.1, 0.35
-"""No answer on TCP for this long: ask whether the arm is there; take it for lost."""
-_PROBE_S = 0.1
+_QUIET_S, _PROBE_S = 0.1, 0.1
+"""No answer on TCP for this long: ask whether the arm is there, and wait this long for the answer."""
 _IDLE_S = 0.01
 _CATCH_UP_S = 0.05
 """Feedback that is late by less is made up for, so that the rate holds on a busy computer."""
@@ -373,7 +372,7 @@ class Connection:
             if not error.timed_out:
                 raise
             silence = time.monotonic() - link.heard
-            if silence > _SILENT_S:
+            if silence > self._timeouts.silence_s:
                 self._lose(link, faults.CONNECTION_LOST, f"no answer on TCP for {silence:.2f} s")
             return
         if mode != self.messages("Base").SINGLE_LEVEL_SERVOING:
