@@ -51,12 +51,11 @@ class Frames:
 
 def read_frames(store: Store, episodes: np.ndarray, cameras: Sequence[str], masks: bool) -> Frames:
     """Read the images, and the masks if asked for, of some episodes."""
-    slices = [store.episode_slices()[i] for i in episodes]
     keys = [f"images/{camera}" for camera in cameras] + [f"masks/{camera}" for camera in cameras if masks]
-    arrays = store.load(keys)
-    chosen = [np.concatenate([arrays[key][s] for s in slices]) for key in keys]
-    ends = np.cumsum([s.stop - s.start for s in slices])
-    return Frames(chosen[: len(cameras)], chosen[len(cameras) :], ends)
+    arrays = list(store.load_episodes(keys, episodes.tolist()).values())
+    slices = store.episode_slices()
+    ends = np.cumsum([slices[i].stop - slices[i].start for i in episodes])
+    return Frames(arrays[: len(cameras)], arrays[len(cameras) :], ends)
 
 
 def encoder_folder(experiment: Experiment, encoders: Path) -> Path:

@@ -259,7 +259,7 @@ class _Training:
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._train_step()
             self._graph = graph
         except RuntimeError as error:

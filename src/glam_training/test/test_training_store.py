@@ -140,6 +140,20 @@ def test_hidden_actions(tmp_path):
     assert store.load_hidden(["action"])["action"].shape == (5, 5)
 
 
+def test_some_episodes_in_any_order(tmp_path):
+    store = Store.create(tmp_path / "store", make_info(has_actions=False))
+    episodes = [make_episode(seed, frames=3 + seed) for seed in range(4)]
+    for episode in episodes:
+        store.append(episode)
+    read = store.load_episodes(["state", "images/front"], [2, 0])
+    for key, values in read.items():
+        np.testing.assert_array_equal(values, np.concatenate([episodes[i].arrays[key] for i in (2, 0)]))
+    with pytest.raises(DataError, match="has 4 episodes, number 4"):
+        store.load_episodes(["state"], [4])
+    with pytest.raises(DataError, match="hidden from training"):
+        store.load_episodes(["action"], [0])
+
+
 def test_open_errors(tmp_path):
     with pytest.raises(DataError, match="is not a store"):
         Store.open(tmp_path)

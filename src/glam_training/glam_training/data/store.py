@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -229,6 +229,26 @@ class Store:
             if key not in self.keys:
                 raise DataError(f"{self.path}: {closest(key, self.keys, 'key')}")
             arrays[key] = np.asarray(_array(self.path, self._group, f"data/{key}")[:frames])
+        return arrays
+
+    def load_episodes(self, keys: Iterable[str], episodes: Sequence[int]) -> dict[str, np.ndarray]:
+        """Read some episodes into memory, one after the other; for images, of which the rest would be much.
+
+        Raises:
+            DataError: an unknown key, hidden actions, or an episode that is not there.
+        """
+        keys = tuple(keys)
+        if "action" in keys and not self.info.has_actions:
+            raise DataError(f"{self.path} is an auxiliary source, its actions are hidden from training")
+        slices = self.episode_slices()
+        if wrong := [int(i) for i in episodes if not 0 <= i < len(slices)]:
+            raise DataError(f"{self.path} has {len(slices)} episodes, number {wrong[0]} was asked for")
+        arrays = {}
+        for key in keys:
+            if key not in self.keys:
+                raise DataError(f"{self.path}: {closest(key, self.keys, 'key')}")
+            array = _array(self.path, self._group, f"data/{key}")
+            arrays[key] = np.concatenate([np.asarray(array[slices[i]]) for i in episodes])
         return arrays
 
     def append(self, episode: EpisodeArrays) -> None:
