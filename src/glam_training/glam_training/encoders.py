@@ -22,6 +22,7 @@ from glam_training.data.store import Store
 from glam_training.experiment import Experiment
 from glam_training.fit import OptimConfig
 from glam_training.group_fit import Group, fit_group
+from glam_training.locks import alone_in
 from glam_training.models.keypoints import KeypointObjective, KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, to_network_range
 from glam_training.run import Run
@@ -90,7 +91,8 @@ def train_encoder(
         "perception": plain(PerceptionConfig()),
         "episodes": [experiment.target_episodes, experiment.auxiliary_episodes],
     }
-    with Run.create_or_open(folder, config, fingerprints) as run:
+    # The lock stands beside the folder, which belongs to the run. Runs that need one encoder at a time wait for it.
+    with alone_in(folder.with_name(f"{folder.name}.turn")), Run.create_or_open(folder, config, fingerprints) as run:
         torch.manual_seed(experiment.seed)
         perception = contract.make_perception(PerceptionConfig())
         path = folder / ENCODER_FILE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from glam_core.errors import ConfigurationError, closest
 from glam_training.experiment import AUXILIARY_METHODS, METHODS, Experiment, Switches
@@ -29,10 +30,22 @@ STORE_EPISODES = {"state": (500, 400), "images": (500, 400)}
 """Target and auxiliary episodes in the stores."""
 IMAGE_TASKS = ("stack_two", "lift")
 IMAGE_METHODS = ("glam_o", "mip", "glam", "pseudo_labels", "pose_cotraining")
+Encoder = Literal["slots", "keypoints"]
+ENCODERS: tuple[Encoder, ...] = ("slots", "keypoints")
+"""Image encoders: the one of GLAM-O and that of all others; rivals are measured on both."""
 IMAGE_SCARCE = {"stack_two": 50, "lift": 20, "knock_down": 20, "place": 20, "stack_three": 100}
 """Target demonstrations of the image suite."""
 BY_WORTH = (*IMAGE_METHODS, *(method for method in METHODS if method not in IMAGE_METHODS))
 """All methods, those first without which the others say little."""
+
+
+def with_encoders(methods: Iterable[str]) -> tuple[tuple[str, Encoder], ...]:
+    """Methods of the image suite on each encoder; GLAM on slots is GLAM-O."""
+    same = (("glam", "slots"), ("glam_o", "keypoints"))
+    pairs = itertools.product(ENCODERS, tuple(methods))
+    return tuple((method, encoder) for encoder, method in pairs if (method, encoder) not in same)
+
+
 ABLATIONS: dict[str, Switches] = {
     "no alignment": Switches(align=False),
     "al = 0": Switches(alignment_balance=0.0),
@@ -93,14 +106,16 @@ def preset(name: str) -> Preset:
 
 def _cpu() -> Preset:
     """Two cores: the state suite complete, the image suite on two tasks."""
-    return Preset((*_state_parts("small"), _images("small", IMAGE_TASKS, IMAGE_METHODS)), 50, STORE_EPISODES)
+    return Preset(
+        (*_state_parts("small"), _images("small", IMAGE_TASKS, with_encoders(IMAGE_METHODS))), 50, STORE_EPISODES
+    )
 
 
 def _gpu() -> Preset:
-    """One GPU, sixteen cores: the same state suite, then images with the larger budget, all tasks and rivals last."""
-    curve, tasks, *others = _state_parts("small")
-    first = _images("paper", IMAGE_TASKS, IMAGE_METHODS)
-    everything = _images("paper", TASKS, BY_WORTH, "images_all")
+    """One GPU, sixteen cores: the same cells with the larger budget; from images all tasks and rivals, last."""
+    curve, tasks, *others = _state_parts("paper")
+    first = _images("paper", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
+    everything = _images("paper", TASKS, with_encoders(BY_WORTH), "images_all")
     rest = tuple(cell for cell in everything.cells if cell not in first.cells)
     return Preset((curve, tasks, first, *others, replace(everything, cells=rest)), 50, STORE_EPISODES)
 
@@ -138,14 +153,16 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
     )
 
 
-def _images(budget: str, tasks: Iterable[str], methods: Iterable[str], name: str = "images") -> Part:
-    cells = [
-        Experiment(task, method, "images", target_episodes=IMAGE_SCARCE[task], seed=seed, budget=budget)
-        for method in methods
+def _images(budget: str, tasks: Iterable[str], cells: Iterable[tuple[str, Encoder]], name: str = "images") -> Part:
+    experiments = [
+        Experiment(
+            task, method, "images", target_episodes=IMAGE_SCARCE[task], seed=seed, budget=budget, encoder=encoder
+        )
+        for method, encoder in cells
         for task in tasks
         for seed in SEEDS
     ]
-    return _part(name, [cells])
+    return _part(name, [experiments])
 
 
 def _part(name: str, cells: Iterable[Iterable[Experiment]]) -> Part:
@@ -157,5 +174,8 @@ def normalised(cell: Experiment) -> Experiment:
 
     From images every method uses the auxiliary demonstrations: the encoder, which all methods share, learns from them.
     """
-    uses = cell.suite == "images" or cell.method in AUXILIARY_METHODS or cell.method == "oracle"
-    return cell if uses else replace(cell, auxiliary_episodes=0)
+    own = replace(cell, encoder=None)
+    if cell.suite == "images":
+        return own if own.encoder_kind == cell.encoder_kind else cell
+    uses = cell.method in AUXILIARY_METHODS or cell.method == "oracle"
+    return own if uses else replace(own, auxiliary_episodes=0)

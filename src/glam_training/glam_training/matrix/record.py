@@ -102,6 +102,8 @@ def cell_name(cell: Experiment) -> str:
     parts = [cell.method]
     if cell.action_space != "tool":
         parts.append(cell.action_space)
+    if cell.encoder is not None:
+        parts.append(cell.encoder)
     default = Switches()
     for switch in fields(Switches):
         value = getattr(cell.switches, switch.name)

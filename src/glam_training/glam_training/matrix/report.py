@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ from glam_training.matrix.presets import (
     ABLATIONS,
     AUXILIARY,
     AUXILIARY_CURVE,
+    ENCODERS,
     IMAGE_SCARCE,
     SCARCE,
     TASKS,
+    Encoder,
     normalised,
     preset,
 )
@@ -109,23 +112,29 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
         plots.append(path)
         parts.append(f"![{caption}]({path.name})")
 
-    for space in ("tool", "joint"):
-        rows = _task_rows(table, replace(base, action_space=space), scarce)
+    encoders: tuple[Encoder | None, ...] = ENCODERS if suite == "images" else (None,)
+    for space, encoder in itertools.product(("tool", "joint"), encoders):
+        rows = _task_rows(table, replace(base, action_space=space, encoder=encoder), scarce)
         if rows:
-            parts.append(f"### Tasks, {space}-space actions\n\n{_task_table(rows, scarce)}")
-            title = f"{SUITES[suite]}, {space} space, {AUXILIARY} auxiliary demonstrations"
+            seen = f", {encoder}" if encoder else ""
+            parts.append(f"### Tasks, {space}-space actions{seen}\n\n{_task_table(rows, scarce)}")
+            title = f"{SUITES[suite]}{seen}, {space} space, {AUXILIARY} auxiliary demonstrations"
             shown = {task: {METHOD_NAMES[m]: e for m, e in row.items()} for task, row in rows.items()}
-            name = f"{stem.name}_{suite}_{budget}_tasks_{space}.png"
-            add(plot_tasks(page.with_name(name), shown, _named_colours(), title), title)
+            name = "_".join(filter(None, (stem.name, suite, budget, "tasks", space, encoder)))
+            add(plot_tasks(page.with_name(f"{name}.png"), shown, _named_colours(), title), title)
 
-    curves = {m: _points(table, replace(base, method=m), "target_episodes") for m in METHODS}
-    curves = {m: points for m, points in curves.items() if len(points) > 1}
+    curves = {
+        (METHOD_NAMES[m] + (f", {encoder}" if encoder else "")): points
+        for m, encoder in itertools.product(METHODS, encoders)
+        if len(points := _points(table, replace(base, method=m, encoder=encoder), "target_episodes")) > 1
+    }
     if curves:
         title = f"stack_two, {suite}: success against target demonstrations"
         parts.append(f"### Target demonstrations on stack_two\n\n{_curve_table(curves, 'target demonstrations')}")
-        shown = {METHOD_NAMES[m]: points for m, points in curves.items() if m in ("mip", "glam", "glam_o")}
+        shown = {name: p for name, p in curves.items() if name.split(",")[0] in ("MIP", "GLAM", "GLAM-O")}
+        colours = {name: f"C{i}" for i, name in enumerate(shown)}
         path = page.with_name(f"{stem.name}_{suite}_{budget}_target.png")
-        add(plot_curves(path, shown, _named_colours(), title, "target demonstrations"), title)
+        add(plot_curves(path, shown, colours, title, "target demonstrations"), title)
 
     auxiliary = _auxiliary_curves(table, base, scarce["stack_two"])
     if auxiliary:
@@ -136,7 +145,11 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
         path = page.with_name(f"{stem.name}_{suite}_{budget}_auxiliary.png")
         add(plot_curves(path, auxiliary, colours, title, "further demonstrations"), title)
 
-    ablations = _ablation_rows(table, replace(base, method="glam", target_episodes=scarce["stack_two"]))
+    ablations = (
+        []
+        if suite == "images"
+        else _ablation_rows(table, replace(base, method="glam", target_episodes=scarce["stack_two"]))
+    )
     if ablations:
         lines = [f"| {name} | {entry} |" for name, entry in ablations]
         header = f"### Ablations on stack_two, {scarce['stack_two']} target and {AUXILIARY} auxiliary demonstrations"

@@ -6,16 +6,14 @@ continued. A cell is trained, rolled out in parallel, and written as one JSON fi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -27,6 +25,7 @@ from glam_training.data.store import Store
 from glam_training.evaluate import Conditions, Outcome
 from glam_training.experiment import Experiment, Job
 from glam_training.group_fit import COSTS_FILE
+from glam_training.locks import alone_in_or_fail
 from glam_training.matrix.executors import Executor, LocalExecutor, RayExecutor
 from glam_training.matrix.presets import Part, Preset, preset
 from glam_training.matrix.record import (
@@ -134,7 +133,7 @@ def run_matrix(config: MatrixConfig, methods: Methods, chosen: Preset | None = N
         for cell in cells:
             print(f"{'to do' if cell in todo else 'done '}  {cell_path(config.results, cell)}")
         return Summary(len(cells) - len(todo), 0, len(todo), {})
-    with _lock(config.out):
+    with alone_in_or_fail(config.out, "glam bench matrix"):
         executor = RayExecutor(config.ray) if config.ray else LocalExecutor(config.workers, config.trainers)
         try:
             matrix = _Matrix(config, methods, chosen, wanted, executor)
@@ -180,7 +179,7 @@ def group_cells(cells: Sequence[Experiment], most: int) -> list[list[Experiment]
     groups: list[list[Experiment]] = []
     open_group: dict[tuple[object, ...], list[Experiment]] = {}
     for cell in cells:
-        kind = (cell.task, cell.suite, cell.action_space, cell.budget, cell.method == "bc_mse")
+        kind = (cell.task, cell.suite, cell.action_space, cell.budget, cell.method == "bc_mse", cell.encoder_kind)
         shape = (*kind, stage_1_shape(cell))
         group = open_group.get(shape)
         if group is None or len(group) == most:
@@ -392,17 +391,3 @@ def _check_names(given: Sequence[str], legal: Sequence[str], kind: str) -> None:
     for name in given:
         if name not in legal:
             raise ConfigurationError(closest(name, legal, kind))
-
-
-@contextmanager
-def _lock(folder: Path) -> Generator[None, None, None]:
-    """One matrix at a time works in a folder; the lock goes with its process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(
-                f"another glam bench matrix works in {folder}; wait for it, stop it, or choose another --out"
-            ) from None
-        yield
