@@ -17,7 +17,7 @@ from stand_in import write_cell
 
 from glam_core.errors import ConfigurationError, DataError
 from glam_training.experiment import Experiment, Switches
-from glam_training.matrix import runner
+from glam_training.locks import alone_in_or_fail
 from glam_training.matrix.executors import LocalExecutor
 from glam_training.matrix.presets import Part, Preset, normalised
 from glam_training.matrix.record import cell_name, cell_path, read_record
@@ -104,7 +104,7 @@ def test_bad_states_say_what_to_do(tmp_path):
         run_matrix(config(tmp_path), stand_in.METHODS, PRESET)
     path.unlink()
     with (
-        runner._lock(tmp_path / "work"),
+        alone_in_or_fail(tmp_path / "work", "glam bench matrix"),
         pytest.raises(ConfigurationError, match="another glam bench matrix"),
     ):
         run_matrix(config(tmp_path), stand_in.METHODS, PRESET)
