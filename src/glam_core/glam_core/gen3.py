@@ -26,6 +26,9 @@ HOME_RAD = np.array([0.0, 0.427, np.pi, -1.644, 0.0, -1.071, np.pi / 2])
 TOOL_OFFSET_M = 0.150
 """Distance from the flange to the tool, along the flange's z; the tool is turned by a quarter about it."""
 
+OPENING_M = 0.085
+"""Between the open fingers of the gripper; each travels half of it."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -55,6 +58,10 @@ LINKS = (
 FLANGE = Link("end_effector_link", (0.0, 0.0, -0.061525), 2)
 """Fixed to the bracelet; Kinova's end effector frame."""
 TOOL = "tool"
+FINGERS = (("left_finger", 1.0), ("right_finger", -1.0))
+"""Links of the gripper's fingers, and the side of the tool's y axis that each is on."""
+GRIPPER_JOINT = "gripper"
+"""Closes both fingers: 0 is open, 1 is closed."""
 
 ELBOW = "forearm_link"
 """The link whose origin is the elbow: where the forearm turns."""

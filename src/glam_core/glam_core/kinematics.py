@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from glam_core.errors import SpecError, closest
-from glam_core.gen3 import ELBOW, FLANGE, JOINTS, LINKS, TOOL, TOOL_OFFSET_M, WRIST, Link
+from glam_core.gen3 import ELBOW, FINGERS, FLANGE, JOINTS, LINKS, OPENING_M, TOOL, TOOL_OFFSET_M, WRIST, Link
 
 Array = NDArray[np.float64]
 
@@ -152,6 +152,25 @@ def link_poses(joint_positions: ArrayLike) -> list[tuple[str, Array]]:
     turned = _turned(_joints(joint_positions))
     poses = [(link.name, _transform(rotation, link)) for link, rotation in zip(LINKS, turned, strict=True)]
     return [*poses, (FLANGE.name, _transform(_R_bracelet_flange, FLANGE))]
+
+
+def finger_poses(closed: float) -> list[tuple[str, Array]]:
+    """The fingers in the flange, at the fingertips' inner faces.
+
+    Args:
+        closed: The gripper, 0 (open) to 1 (closed).
+
+    Returns:
+        Name of the finger and its pose `T_flange_finger` (4, 4).
+    """
+    poses = []
+    for name, side in FINGERS:
+        T = np.eye(4)
+        T[:3, :3] = _R_flange_tool
+        T[:3, 3] = _R_flange_tool @ (0.0, side * 0.5 * OPENING_M * (1.0 - closed), 0.0)
+        T[2, 3] += TOOL_OFFSET_M
+        poses.append((name, T))
+    return poses
 
 
 class Gen3Kinematics:

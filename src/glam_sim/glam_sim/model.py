@@ -23,6 +23,7 @@ from glam_core.gen3 import (
     JOINT_LIMITS_RAD,
     JOINTS,
     LINKS,
+    OPENING_M,
     TOOL_OFFSET_M,
 )
 from glam_sim.layout import ArmPlace, Layout, wrist_camera
@@ -34,7 +35,6 @@ PHYSICS_STEP_S = 0.0025
 PHYSICS_STEPS_PER_CONTROL = round(CONTROL_STEP_S / PHYSICS_STEP_S)
 
 # Gripper: each finger slides from 0 (open) to half the opening (closed).
-OPENING_M = 0.085
 FINGER_TRAVEL_M = OPENING_M / 2
 FINGER_HALF_WIDTH_M = 0.011
 FINGER_HALF_THICKNESS_M = 0.004

@@ -12,26 +12,28 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import WrenchStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 
 from glam_core.errors import ConfigurationError, GlamError, closest
 from glam_core.gen3 import JOINTS
-from glam_core.kinematics import link_poses
+from glam_core.kinematics import finger_poses, link_poses
 from glam_msgs.msg import CommandReport, ToolCommand, ToolState
 from kinova_driver import messages
 from kinova_driver.arm import ArmState
 from kinova_driver.driver import Driver, Mode, Request, Sent
+from kinova_driver.urdf import gen3_urdf
 
 BASE_FRAME = "base_link"
 TOOL_FRAME = "tool"
 STATE_PUBLISHER = "robot_state_publisher"
-"""Where a node of this name runs, /tf is its work."""
+"""Where a node of this name runs, the links on /tf and the description are its work."""
 
 _QUEUE = QoSProfile(depth=5)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOG_PERIOD_S = 2.0
 _WINDOW = 400
 _LEVELS = {
@@ -85,7 +87,8 @@ class DriverInterface:
         self._transforms = self._publisher(TFMessage, "/tf")
         self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
         self._wrench = self._publisher(WrenchStamped, "wrench")
-        self._publishes_tf = True
+        self._description = self._publisher(String, "robot_description", _LATCHED)
+        self._publishes_links, self._described = True, False
         self._commands = [
             node.create_subscription(ToolCommand, "command", self._on_command, _QUEUE),
             node.create_subscription(JointState, "joint_speeds", self._on_joint_speeds, _QUEUE),
@@ -145,7 +148,7 @@ class DriverInterface:
             "faults": ", ".join(state.faults) if state else "unknown",
             "arm_state": state.arm_state if state else "unknown",
             "deadman": driver.deadman.released(now) or ("held" if driver.deadman.demanded else "not demanded"),
-            "tf": "published" if self._publishes_tf else f"left to {STATE_PUBLISHER}",
+            "links": "published" if self._publishes_links else f"left to {STATE_PUBLISHER}",
         }
         if isinstance(driver.arm, Heard):
             values |= {f"feedback.{name}": value for name, value in vars(driver.arm.statistics).items()}
@@ -155,9 +158,9 @@ class DriverInterface:
         message = messages.diagnostics_message(level, f"driver {self._arm}", text, f"gen3 ({self._backend})", values)
         self._diagnostics.publish(message)
 
-    def _publisher(self, kind: type, topic: str) -> Publisher:
+    def _publisher(self, kind: type, topic: str, profile: QoSProfile = _QUEUE) -> Publisher:
         # A lifecycle node's own publishers are managed; these live as long as the interface.
-        publisher = Node.create_publisher(self._node, kind, topic, _QUEUE, event_callbacks=messages.NO_EVENTS)
+        publisher = Node.create_publisher(self._node, kind, topic, profile, event_callbacks=messages.NO_EVENTS)
         self._publishers.append(publisher)
         return publisher
 
@@ -207,24 +210,28 @@ class DriverInterface:
         self._tool_state.publish(messages.tool_state_message(state, self._arm, base))
         self._joint_states.publish(messages.joint_state_message(state, self._prefix))
         self._wrench.publish(messages.wrench_message(state, base))
-        if not self._publishes_tf:
-            return
         frames = [(base, self._prefix + TOOL_FRAME, state.tool.T_base_tool)]
-        if len(state.joint_names) == len(JOINTS):
+        if self._publishes_links and len(state.joint_names) == len(JOINTS):
             parent = base
             for name, T in link_poses(state.positions):
                 frames.append((parent, self._prefix + name, T))
                 parent = self._prefix + name
+            frames += [(parent, self._prefix + name, T) for name, T in finger_poses(state.tool.gripper)]
         stamp = messages.stamp_from_monotonic(state.stamp)
         self._transforms.publish(messages.transforms_message(frames, stamp))
 
     def _find_state_publisher(self) -> None:
-        """Leaves /tf to a node that makes it from the joint states, for as long as one runs in this namespace."""
+        """Leaves the links to a node that makes them of the joint states, while one runs in this namespace."""
         here = self._node.get_namespace()
         found = (STATE_PUBLISHER, here) in self._node.get_node_names_and_namespaces()
-        if found is self._publishes_tf:
-            self._node.get_logger().info(f"/tf: {f'left to {STATE_PUBLISHER}' if found else 'published from here'}")
-        self._publishes_tf = not found
+        if found is self._publishes_links:
+            whose = f"left to {STATE_PUBLISHER}" if found else "published from here"
+            self._node.get_logger().info(f"links of the arm on /tf: {whose}")
+        self._publishes_links = not found
+        jointed = self._state is not None and len(self._state.joint_names) == len(JOINTS)
+        if self._publishes_links and jointed and not self._described:
+            self._description.publish(String(data=gen3_urdf(self._prefix)))
+            self._described = True
 
     def _serve(self, action: Callable[[], None]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         return lambda request, response: self._answer(action, response)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from glam_core.errors import SafetyError
+from kinova_driver.arm import ArmError
 from kinova_driver.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -182,6 +183,10 @@ class WatchdogThread:
             if verdict is not last and verdict in self._actions:
                 try:
                     self._watchdog.end(self._actions[verdict])
+                except ArmError as error:
+                    logger.warning("watchdog: could not %s the arm, trying again: %s", verdict, error)
+                    self._over.wait(_RETRY_S)
+                    continue
                 except Exception:  # whatever it was, the next look must come
                     logger.exception("watchdog: could not %s the arm, trying again", verdict)
                     self._over.wait(_RETRY_S)

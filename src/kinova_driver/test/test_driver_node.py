@@ -293,7 +293,7 @@ def test_the_gripper_service_opens_and_closes(bench: Bench) -> None:
     assert bench.arm.gripper == 0.0
 
 
-def test_tf_is_left_to_a_robot_state_publisher_where_one_runs(bench: Bench) -> None:
+def test_the_links_are_left_to_a_robot_state_publisher_where_one_runs(bench: Bench) -> None:
     bench.start()
     transforms: list[TFMessage] = []
     bench.client.create_subscription(TFMessage, "/tf", transforms.append, 50)
@@ -301,7 +301,7 @@ def test_tf_is_left_to_a_robot_state_publisher_where_one_runs(bench: Bench) -> N
     other = Node("robot_state_publisher")
     try:
         interface = bench.node._connection.interface
-        bench.wait(lambda: not interface._publishes_tf)
+        bench.wait(lambda: not interface._publishes_links)
     finally:
         other.destroy_node()
-    bench.wait(lambda: interface._publishes_tf)
+    bench.wait(lambda: interface._publishes_links)
