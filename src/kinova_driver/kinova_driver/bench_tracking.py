@@ -94,7 +94,7 @@ def simulator(task: str = "lift", **changes: object) -> Iterator[ArmConfig]:
     command = [sys.executable, "-c", "import sys; from kinova_driver.simulator.cli import main; sys.exit(main())"]
     command += ["--task", task, "--tcp-port", str(tcp_port), "--udp-port", str(udp_port)]
     process = subprocess.Popen(
-        [*command, "--control-port", str(control_port)], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [*command, "--control-port", str(control_port)], stdout=subprocess.PIPE, text=True, process_group=0
     )
     try:
         assert process.stdout is not None

@@ -55,9 +55,9 @@ class Guardian:
         """Starts it, and waits until it is connected to the arm; raises ArmError where it is not."""
         file = self.heartbeat.file
         command = [sys.executable, "-m", "kinova_driver.guardian", str(file), str(self._act_s)]
-        # A session of its own: Ctrl-C in a terminal is for the driver, and the guardian outlives it.
+        # A group of its own: Ctrl-C in a terminal is for the driver, and the guardian outlives it.
         self._process = process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(file,), start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(file,), process_group=0
         )
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(json.dumps(self._config.model_dump(mode="json")).encode() + b"\n")
