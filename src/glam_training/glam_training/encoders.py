@@ -25,7 +25,7 @@ from glam_training.group_fit import Group, fit_group
 from glam_training.locks import alone_in
 from glam_training.models.keypoints import KeypointObjective, KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, to_network_range
-from glam_training.run import Run
+from glam_training.run import Run, read_tensors
 from glam_training.segmenter import SegmenterObjective
 
 ENCODER_FILE = "encoder.pt"
@@ -101,7 +101,7 @@ def train_encoder(
             partial = path.with_suffix(".partial")
             torch.save(perception.cpu().state_dict(), partial)
             partial.replace(path)
-        perception.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        perception.load_state_dict(read_tensors(path))
     return perception.eval()
 
 

@@ -36,7 +36,7 @@ from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.models.rivals.bc_mse import Regression
 from glam_training.perceive import Perceived, perceive
 from glam_training.pool import Pool, Rows, make_pool, make_rows
-from glam_training.run import Run
+from glam_training.run import Run, read_tensors
 from glam_training.targets import Targets, make_model, make_targets, stage_1_shape
 
 MODEL_FILE = "model.pt"
@@ -136,7 +136,7 @@ def load(out: Path) -> Trained:
     config["switches"] = Switches(**config["switches"])
     experiment = Experiment(**config)
     contract = Contract.read(out)
-    state = torch.load(out / MODEL_FILE, map_location="cpu", weights_only=True)
+    state = read_tensors(out / MODEL_FILE)
     perception = contract.make_perception(PerceptionConfig(**run.config["perception"]))
     columns = state["columns"]
     model = make_model(experiment, contract, perception.moment_floor, _seen(columns, perception.moment_size))

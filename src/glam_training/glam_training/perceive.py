@@ -27,6 +27,7 @@ from glam_training.models.keypoints import KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, ScenePerception
 from glam_training.models.rivals.pose_cotraining import poses_as_actions
 from glam_training.pool import choose_episodes
+from glam_training.run import read_tensors
 from glam_training.slots import Slots, observation_keys
 
 SAMPLES_FILE = "samples.npz"
@@ -169,7 +170,7 @@ class _Eyes:
             partial = path.with_suffix(".partial")
             torch.save(seen, partial)
             partial.replace(path)
-        moments, glimpses = torch.load(path, weights_only=True)
+        moments, glimpses = read_tensors(path)
         return moments, glimpses
 
 

@@ -147,12 +147,7 @@ class Run:
             DataError: the checkpoint is damaged.
         """
         path = self._checkpoint(phase)
-        if not path.exists():
-            return None
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise DataError(f"{path} is damaged ({error}); delete it to train this run from the start") from error
+        return read_tensors(path) if path.exists() else None
 
     def rewind(self, step: int, phase: str = "") -> None:
         """Drop metrics of `phase` (names that start with it) after `step`: a resumed run logs each step once."""
@@ -177,6 +172,18 @@ class Run:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def read_tensors(path: Path) -> Any:
+    """Tensors and plain containers of them, from a file of `torch.save`, on the CPU.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it and train again") from error
 
 
 def _replace_text(path: Path, text: str) -> None:

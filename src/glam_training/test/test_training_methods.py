@@ -250,6 +250,22 @@ def test_a_run_is_of_one_experiment(stores, tmp_path):
         train(dataclasses.replace(experiment, seed=3), stores, out)
 
 
+def test_a_damaged_run_says_what_to_delete(stores, tmp_path):
+    experiment = Experiment(method="mip", **TINY)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half/metrics.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match="delete it or choose another folder"):
+        train(experiment, stores, tmp_path / "half")
+    out = train(experiment, stores, tmp_path / "run")
+    weights = (out / "model.pt").read_bytes()
+    (out / "model.pt").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(DataError, match=r"model.pt is damaged .* delete it"):
+        load(out)
+    (out / "model.pt").unlink()
+    train(experiment, stores, out)  # from the finished phases, without training again
+    assert (out / "model.pt").read_bytes()[:100] == weights[:100]
+
+
 def test_seeds_choose_demonstrations_and_more_contain_the_fewer():
     from glam_training.pool import choose_episodes
 
