@@ -28,7 +28,8 @@ from glam_training.models.perception import ImagePerception, PerceptionConfig, t
 from glam_training.run import Run, read_tensors
 from glam_training.segmenter import SegmenterObjective
 
-ENCODER_FILE = "encoder.pt"
+ENCODER_FILE = "perception.pt"
+"""Not the name of the phase that trains it, whose checkpoint stands beside it."""
 PAIR_STEPS = 3
 """Steps between the two images of a pair from which keypoints learn."""
 _BATCH = 64
