@@ -19,6 +19,9 @@ Topic = Annotated[str, Field(pattern="^/?[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 SIMULATED = "simulated"
+LOOPBACK = "127.0.0.1"
+FIRST_PORT, PORTS_PER_DOMAIN, CONTROL_PORT_OFFSET = 10000, 20, 19
+"""Simulated arms of a ROS domain have ports of their own: two each, TCP and UDP; the last one controls their cell."""
 
 
 class StationSchema(Schema):
@@ -235,12 +238,32 @@ class Station(StationSchema):
                 return arm
         raise ConfigurationError(closest(name, self.arm_names, "arm"))
 
+    def reached(self, name: str, domain: int) -> ArmConfig:
+        """The arm called `name`, with address and ports.
+
+        Args:
+            name: The arm's name.
+            domain: The ROS domain of the graph. A simulated arm that names no ports has those of the domain, so that
+                graphs side by side do not meet.
+        """
+        arm = self.arm(name)
+        if arm.backend != SIMULATED:
+            return arm
+        first = FIRST_PORT + PORTS_PER_DOMAIN * domain + 2 * self.arm_names.index(name)
+        ports = {"tcp_port": arm.tcp_port or first, "udp_port": arm.udp_port or first + 1}
+        return arm.model_copy(update={"address": LOOPBACK, **ports})
+
     def camera(self, name: str) -> CameraConfig:
         """The camera called `name`."""
         for camera in self.cameras:
             if camera.name == name:
                 return camera
         raise ConfigurationError(closest(name, self.camera_names, "camera"))
+
+
+def control_port(domain: int) -> int:
+    """Where the simulated cell of a ROS domain takes words from other processes of this computer."""
+    return FIRST_PORT + PORTS_PER_DOMAIN * domain + CONTROL_PORT_OFFSET
 
 
 def load_station(path: Path | str) -> Station:

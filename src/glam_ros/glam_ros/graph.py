@@ -15,6 +15,9 @@ from glam_core.manifest import read_manifest
 from glam_core.station import SIMULATED, ArmConfig, CameraConfig, Station, load_station
 from glam_ros import topics
 
+ARM = "gen3"
+"""The embodiment that is driven over Kortex, in simulation, too."""
+
 Value = bool | int | float | str | tuple[str, ...]
 
 
@@ -43,6 +46,11 @@ class Process:
     remappings: tuple[tuple[str, str], ...] = ()
     lifecycle: tuple[str, ...] = ()
     interpreter: str = ""
+
+    @property
+    def label(self) -> str:
+        """What no other process of the graph is called."""
+        return f"{self.namespace.strip('/')}/{self.name}".lstrip("/")
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Simulation:
 
     task: str = ""
     seed: int = 0
-    embodiment: str = "gen3"
+    embodiment: str = ARM
 
 
 OF_THE_MODEL = Simulation()
@@ -109,13 +117,16 @@ def deployment(place: Place, model_folder: Path, simulation: Simulation = OF_THE
 def robot(place: Place, simulation: Simulation) -> Graph:
     """The robot and its cameras alone: what demonstrations are recorded on."""
     cameras = tuple(camera(config) for config in place.station.cameras if not config.simulated)
-    if place.simulated:
-        return Graph((simulated_cell(place, simulation), *cameras), place.station.domain)
-    return Graph((*(driver(place, arm) for arm in place.station.arms), *cameras), place.station.domain)
+    drivers = tuple(driver(place, arm) for arm in place.station.arms)
+    if not place.simulated:
+        return Graph((*drivers, *cameras), place.station.domain)
+    cell = simulated_cell(place, simulation)
+    # The hand-held gripper speaks no Kortex: its driver is part of the cell's process.
+    return Graph((cell, *(() if cell.lifecycle else drivers), *cameras), place.station.domain)
 
 
 def simulated_cell(place: Place, simulation: Simulation) -> Process:
-    """The process of a simulated cell: physics, cameras, and a driver node per arm."""
+    """The process of a simulated cell: physics, cameras, and the arms behind Kortex sockets."""
     return Process(
         name="simulated_cell",
         package="kinova_driver",
@@ -127,12 +138,14 @@ def simulated_cell(place: Place, simulation: Simulation) -> Process:
             "seed": simulation.seed,
             "embodiment": simulation.embodiment,
         },
-        lifecycle=tuple(topics.of_arm(arm.namespace, topics.DRIVER_NODE) for arm in place.station.arms),
+        lifecycle=()
+        if simulation.embodiment == ARM
+        else tuple(topics.of_arm(arm.namespace, topics.DRIVER_NODE) for arm in place.station.arms),
     )
 
 
 def driver(place: Place, arm: ArmConfig) -> Process:
-    """The process of one real arm's driver."""
+    """The process of one arm's driver."""
     return Process(
         name=topics.DRIVER_NODE,
         package="kinova_driver",

@@ -47,5 +47,5 @@ def node(process: Process) -> Node:
         prefix=process.interpreter or None,
         output="screen",
         emulate_tty=False,
-        on_exit=Shutdown(reason=f"{process.name} ended"),
+        on_exit=Shutdown(reason=f"{process.label} ended"),
     )

@@ -69,7 +69,7 @@ class LiveGraph(AbstractContextManager):
             domain: ROS domain of the graph; None for the shell's, or else the station's.
         """
         self._graph, self._sink, self._node_name, self._domain = graph, sink, node_name, domain
-        self._tails: dict[str, deque[str]] = {process.name: deque(maxlen=TAIL_LINES) for process in graph.processes}
+        self._tails: dict[str, deque[str]] = {process.label: deque(maxlen=TAIL_LINES) for process in graph.processes}
         self._stop = threading.Event()
 
     def __enter__(self) -> Self:
@@ -102,7 +102,7 @@ class LiveGraph(AbstractContextManager):
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process name to process id."""
+        """Label of a process to its id."""
         return self._supervisor.pids
 
     def wait_ready(self, timeout_s: float) -> None:

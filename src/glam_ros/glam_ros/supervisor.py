@@ -21,7 +21,7 @@ from glam_core.errors import ConfigurationError
 from glam_ros.graph import Process
 
 Sink = Callable[[str, str], object]
-"""Takes the name of a process and one line of its output; called from threads, one at a time."""
+"""Takes the label of a process and one line of its output; called from threads, one at a time."""
 
 STEPS = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 """Signals that end a process, and the time that it is given after each, s."""
@@ -32,7 +32,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def command_line(process: Process) -> list[str]:
-    """How to start a process: as a module of this interpreter, or as an installed executable of a ROS package.
+    """How to start a process: as a module of its interpreter, or as an installed executable of a ROS package.
 
     Raises:
         ConfigurationError: Neither is there.
@@ -72,7 +72,7 @@ class Supervisor:
 
         Args:
             processes: What to start.
-            sink: Takes every line of their output.
+            sink: Takes every line of their output, with the label of the process.
             environment: Variables to set on top of this process's own.
         """
         self._sink, self._sink_lock = sink, threading.Lock()
@@ -98,7 +98,7 @@ class Supervisor:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process name to process id."""
+        """Label of a process to its id."""
         return {name: running.pid for name, running in self._running.items()}
 
     def ended(self) -> dict[str, int]:
@@ -132,8 +132,8 @@ class Supervisor:
             start_new_session=True,
             preexec_fn=self._die_with_parent,
         )
-        self._running[process.name] = running
-        reader = threading.Thread(target=self._read, args=(process.name, running), daemon=True)
+        self._running[process.label] = running
+        reader = threading.Thread(target=self._read, args=(process.label, running), daemon=True)
         reader.start()
         self._readers.append(reader)
 

@@ -45,7 +45,7 @@ def main() -> int:
     place = Place.read(resources.station_file(options.station))
     folder = choice.model_folder(options.model)
     description = graph.deployment(place, folder, Simulation(options.task, options.seed, options.embodiment))
-    printer = LinePrinter(max(len(process.name) for process in description.processes))
+    printer = LinePrinter(max(len(process.label) for process in description.processes))
     with LiveGraph(description, printer.show, "glam_up", options.domain) as live:
         try:
             live.wait_ready(READY_TIMEOUT_S)

@@ -142,7 +142,7 @@ def test_the_expert_demonstrates_and_the_recordings_become_a_store_that_trains(t
     recording = Recording(tmp_path, "--episodes", "2", "--seed", "5", "--task", "lift")
     output, _ = recording.process.communicate(timeout=360)
     assert recording.process.returncode == 0, output
-    assert "starting simulated_cell, expert" in output
+    assert "starting simulated_cell, driver, expert" in output
     assert "2 episodes saved" in output
     recordings = [read_recording(file) for file in files(recording.out)]
     assert [(each.task, each.seed, each.embodiment) for each in recordings] == [

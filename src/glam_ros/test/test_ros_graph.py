@@ -72,9 +72,10 @@ def by_name(graph: Graph) -> dict[str, Process]:
 
 def test_the_simulated_graph_runs_the_models_task(simulated: Place, model: Path) -> None:
     processes = by_name(deployment(simulated, model))
-    assert list(processes) == ["/simulated_cell", "/policy_node", "/decoder_node", "/monitor"]
+    assert list(processes) == ["/simulated_cell", "/driver", "/policy_node", "/decoder_node", "/monitor"]
     assert processes["/simulated_cell"].parameters["task"] == "stack_two"
-    assert processes["/simulated_cell"].lifecycle == ("/driver",)
+    assert processes["/simulated_cell"].lifecycle == ()
+    assert processes["/driver"].lifecycle == ("/driver",)
     chosen = by_name(deployment(simulated, model, Simulation("lift", 7)))["/simulated_cell"].parameters
     assert (chosen["task"], chosen["seed"]) == ("lift", 7)
 
@@ -91,7 +92,18 @@ def test_the_real_graph_has_a_driver_per_arm_and_a_process_per_camera(real: Plac
 
 
 def test_recording_needs_no_model(simulated: Place) -> None:
-    assert [process.name for process in robot(simulated, Simulation("lift")).processes] == ["simulated_cell"]
+    assert [process.name for process in robot(simulated, Simulation("lift")).processes] == ["simulated_cell", "driver"]
+
+
+def test_the_hand_held_gripper_is_driven_in_the_process_of_its_cell(simulated: Place) -> None:
+    (cell,) = robot(simulated, Simulation("lift", embodiment="umi")).processes
+    assert cell.lifecycle == ("/driver",)
+
+
+def test_no_two_processes_of_a_graph_have_one_label(real: Place, model: Path) -> None:
+    labels = [process.label for process in deployment(real, model).processes]
+    assert labels[:3] == ["left/driver", "right/driver", "camera_front"]
+    assert len(set(labels)) == len(labels)
 
 
 @pytest.mark.parametrize("place", ["simulated", "real"])
@@ -246,6 +258,7 @@ def test_the_deploy_launch_file_starts_the_graph(
     nodes = started(launch_kind, "deploy.launch.py", given, monkeypatch)
     assert nodes == [
         ("kinova_driver", "simulated_cell"),
+        ("kinova_driver", "driver_node"),
         ("glam_ros", "policy_node"),
         ("glam_ros", "decoder_node"),
         ("glam_ros", "monitor"),

@@ -99,7 +99,8 @@ class Photographer:
         self._embodiment, self._task, self._views, self._on_frame = embodiment, task, tuple(views), on_frame
         self._changed = threading.Condition()
         self._waiting: Snapshot | None = None
-        self._busy = self._over = False
+        self._offered = self._taken = self._seen = 0
+        self._over = False
         self._ready: Future[None] = Future()
         names = "-".join(view.name for view in self._views)
         self._thread = threading.Thread(target=self._run, name=f"camera {names}", daemon=True)
@@ -123,12 +124,14 @@ class Photographer:
             return
         with self._changed:
             self._waiting = snapshot
+            self._offered += 1
             self._changed.notify_all()
 
     def settle(self) -> None:
-        """Waits until every snapshot that was offered has been seen to."""
+        """Waits until every snapshot that was offered before has been seen to, or left out for a newer one."""
         with self._changed:
-            self._changed.wait_for(lambda: self._over or not (self._busy or self._waiting))
+            offered = self._offered
+            self._changed.wait_for(lambda: self._over or self._seen >= offered)
 
     def _run(self) -> None:
         mirror = None
@@ -160,8 +163,8 @@ class Photographer:
     def _next(self) -> Snapshot | None:
         """The snapshot to render now; None at the end."""
         with self._changed:
-            self._busy = False
+            self._seen = self._taken
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._over or self._waiting)
-            snapshot, self._waiting, self._busy = self._waiting, None, True
+            snapshot, self._waiting, self._taken = self._waiting, None, self._offered
             return None if self._over else snapshot

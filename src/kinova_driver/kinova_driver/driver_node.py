@@ -18,9 +18,9 @@ from glam_core.deadman import Deadman
 from glam_core.errors import ConfigurationError, GlamError
 from glam_core.limits import SafetyLimits
 from glam_core.safety import SafetyFilter
-from glam_core.station import ArmConfig, load_station
+from glam_core.station import SIMULATED, ArmConfig, load_station
 from kinova_driver.actuation import Actuation, JointActuation, PoseActuation
-from kinova_driver.arm import Arm
+from kinova_driver.arm import Arm, ArmError
 from kinova_driver.driver import Driver, DriverLimits
 from kinova_driver.driver_interface import DriverInterface
 from kinova_driver.guardian import AFTER_S, Guardian
@@ -30,6 +30,7 @@ from kinova_driver.watchdog import Watchdog, WatchdogLimits, WatchdogThread
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _LOOPBACK = "127.0.0.1"
+_PATIENCE_S, _RETRY_S = 30.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ class DriverNode(LifecycleNode):
         if not settings.station:
             raise ConfigurationError("the parameter 'station' is empty; give the path of a station file")
         station = load_station(settings.station)
-        config = self._located(station.arm(self._arm_name or station.arm_names[0]))
+        name = self._arm_name or station.arm_names[0]
+        config = self._located(station.reached(name, self.context.get_domain_id()))
         safety = station.limits(config.name)
         self.get_logger().info(f"limits of arm '{config.name}':\n{safety.describe()}")
         if not config.deadman:
@@ -159,7 +161,7 @@ class DriverNode(LifecycleNode):
         early = WatchdogLimits.ahead_of(safety.command_timeout_s, safety.stop_timeout_s)
         arm = self._make_arm(config)
         with ExitStack() as undo:
-            arm.connect()
+            _connect_patiently(arm, _PATIENCE_S if config.backend == SIMULATED else 0.0)
             undo.callback(arm.disconnect)
             guardian = self._make_guardian(config, early)
             if guardian is not None:
@@ -230,6 +232,19 @@ class DriverNode(LifecycleNode):
         self._ticked_at = now
         self._timer.reset()
         self._connection.interface.tick(now)
+
+
+def _connect_patiently(arm: Arm, patience_s: float) -> None:
+    """Connects; a simulated arm may take a while to come up."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            arm.connect()
+            return
+        except ArmError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_S)
 
 
 def kortex_arm(config: ArmConfig) -> Arm:

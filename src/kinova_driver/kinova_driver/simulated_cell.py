@@ -1,4 +1,8 @@
-"""A simulated cell as one process, behind the topics of a real one: physics, cameras, and a driver node per arm."""
+"""A simulated cell as one process: physics, cameras on their topics, and the arms behind Kortex sockets.
+
+A driver reaches the arms as it reaches real ones, from a process of its own. The hand-held gripper has no such sockets:
+its driver runs in this process.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32MultiArray
+from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
 from glam_core.errors import ConfigurationError, GlamError
-from glam_core.station import ArmConfig, load_station
+from glam_core.station import ArmConfig, Station, control_port, load_station
 from glam_msgs.msg import EpisodeStatus
 from glam_msgs.srv import ResetCell
 from glam_sim.model import EMBODIMENTS
@@ -29,12 +37,18 @@ from kinova_driver.episode import Snapshot, focal_lengths
 from kinova_driver.params import declare, parameter
 from kinova_driver.process import run
 from kinova_driver.simulated_arm import SimulatedArm
+from kinova_driver.simulator.arm import ArmOptions
+from kinova_driver.simulator.control_port import ControlPort
+from kinova_driver.simulator.kortex_cell import KortexCell
+from kinova_driver.simulator.server import Address
 
 BASE_FRAME = "base_link"
 _QUEUE = QoSProfile(depth=5)
 _STATUS_PERIOD_S = 0.1
 _DIAGNOSTICS_PERIOD_S = 1.0
 _SLOW = 0.95
+_ARM = "gen3"
+_ANSWER_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,7 @@ class CellParameters:
 
 
 class CellNode(Node):
-    """Owns the cell's clock; publishes its cameras, its scene and the progress of the episode; resets it."""
+    """Owns the cell; publishes its cameras, its scene and the progress of the episode; resets it."""
 
     def __init__(self) -> None:
         super().__init__("cell")
@@ -63,7 +77,21 @@ class CellNode(Node):
         # The camera for people is slow: it has a thread of its own, so that the others never wait for it.
         groups = [[v for v in views if v.name != SPECTATOR], [v for v in views if v.name == SPECTATOR]]
         self._photographers = [Photographer(p.embodiment, task, g, self._publish_frame) for g in groups if g]
-        self.clock = CellClock(p.embodiment, task, p.seed, on_measured=self._on_measured)
+        self.served = p.embodiment == _ARM
+        """Whether the arms are behind sockets; otherwise `drivers` drive them in this process."""
+        if self.served:
+            domain = self.context.get_domain_id()
+            self._kortex = KortexCell(task, p.seed, _arm_options(self.station, domain), self._on_measured)
+            self._control = ControlPort(self._kortex.tell, control_port(domain))
+            self.clock = self._kortex.clock
+        else:
+            self.clock = CellClock(p.embodiment, task, p.seed, on_measured=self._on_measured)
+        # A reset waits for the drivers: what it waits for, and everything else, must not wait for it.
+        self._meanwhile = ReentrantCallbackGroup()
+        self._resets = [
+            self.create_client(Trigger, f"{arm.namespace}/reset", callback_group=self._meanwhile)
+            for arm in self.station.arms
+        ]
         self._focal = focal_lengths(p.embodiment, task, {camera.name: camera.height for camera in cameras})
         self._images, self._infos = {}, {}
         for camera in cameras:
@@ -74,22 +102,36 @@ class CellNode(Node):
         self._status = self._publisher(EpisodeStatus, "episode_status")
         self._markers = self._publisher(MarkerArray, "scene_markers")
         self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
-        self.create_service(ResetCell, "~/reset", self._on_reset)
+        self.create_service(ResetCell, "~/reset", self._on_reset, callback_group=MutuallyExclusiveCallbackGroup())
         self.create_timer(_STATUS_PERIOD_S, self._publish_status)
         self.create_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose)
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
         for photographer in self._photographers:
             photographer.start()
-        self.clock.start()
+        if self.served:
+            self._kortex.start()
+            self._control.start()
+        else:
+            self.clock.start()
 
     def close(self) -> None:
         """Ends the cell."""
+        if self.served:
+            self._control.close()
+            self._kortex.close()
         self.clock.close()
         for photographer in self._photographers:
             photographer.close()
         self.destroy_node()
 
     def make_arm(self, config: ArmConfig) -> Arm:
-        """The simulated backend of an arm."""
+        """The hand-held gripper, as an arm of this process."""
         return SimulatedArm(self.clock, config.name)
 
     def _publisher(self, kind: type, topic: str, qos: QoSProfile = _QUEUE) -> Publisher:
@@ -149,17 +191,52 @@ class CellNode(Node):
         )
         self._diagnostics.publish(message)
 
-    def _on_reset(self, request: ResetCell.Request, response: ResetCell.Response) -> ResetCell.Response:
+    async def _on_reset(self, request: ResetCell.Request, response: ResetCell.Response) -> ResetCell.Response:
+        """Everything to its place; drivers that are there are left disabled."""
         try:
+            await self._disable_drivers()
             self.clock.reset(request.seed, request.task)
             for photographer in self._photographers:
                 photographer.settle()  # no frame of the episode that is over shall come after this answer
-            for driver in self.drivers:
-                driver.reset_driver()
             response.success = True
         except GlamError as error:
             response.success, response.message = False, str(error)
         return response
+
+    async def _disable_drivers(self) -> None:
+        """An arm that is put somewhere else must not go on with what it was told before."""
+        for driver in self.drivers:
+            driver.reset_driver()
+        for client in self._resets if self.served else ():
+            if client.service_is_ready():
+                await self._answer_or_nothing(client, client.call_async(Trigger.Request()))
+
+    async def _answer_or_nothing(self, client: Client, future: Future) -> None:
+        """Waits for an answer, but not for ever: a driver may be frozen, or just ending."""
+        over = Future(executor=self.executor)
+
+        def end(_: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        future.add_done_callback(end)
+        patience = self.create_timer(_ANSWER_S, end, callback_group=self._meanwhile)
+        await over
+        self.destroy_timer(patience)
+        if not future.done():
+            client.remove_pending_request(future)
+            self.get_logger().warning(f"{client.srv_name} did not answer; the cell is reset without it")
+
+
+def _arm_options(station: Station, domain: int) -> dict[str, ArmOptions]:
+    """How the arms of a station are served, by name."""
+    options = {}
+    for arm in station.arms:
+        config = station.reached(arm.name, domain)
+        assert config.tcp_port is not None and config.udp_port is not None
+        address = Address(tcp_port=config.tcp_port, udp_port=config.udp_port)
+        options[arm.name] = ArmOptions(address, config.username, config.password)
+    return options
 
 
 def main() -> None:
@@ -169,7 +246,7 @@ def main() -> None:
     def build(stack: ExitStack) -> list[Node]:
         cell = CellNode()
         stack.callback(cell.close)
-        for arm in cell.station.arms:
+        for arm in () if cell.served else cell.station.arms:
             driver = DriverNode(cell.make_arm, arm.name, arm.namespace, follows_poses=True)
             stack.callback(driver.close)
             driver.autostart()
