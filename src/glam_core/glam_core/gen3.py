@@ -18,6 +18,9 @@ JOINT_LIMITS_RAD: tuple[float | None, ...] = (None, 2.24, None, 2.57, None, 2.09
 """Symmetric position limits; None marks a continuous joint."""
 JOINT_SPEED_LIMITS_RAD_S = (1.3963, 1.3963, 1.3963, 1.3963, 1.2218, 1.2218, 1.2218)
 JOINT_ACCELERATION_LIMITS_RAD_S2 = (5.2, 5.2, 5.2, 5.2, 10.0, 10.0, 10.0)
+"""What the arm holds its own trajectories to."""
+JOINT_STREAM_ACCELERATIONS_RAD_S2 = (21.0, 21.0, 21.0, 21.0, 40.0, 40.0, 40.0)
+"""How suddenly a stream of joint speeds may be answered at most: an assumption, well within the joints' efforts."""
 JOINT_EFFORT_LIMITS_NM = (39.0, 39.0, 39.0, 39.0, 9.0, 9.0, 9.0)
 
 HOME_RAD = np.array([0.0, 0.427, np.pi, -1.644, 0.0, -1.071, np.pi / 2])

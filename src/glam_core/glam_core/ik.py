@@ -60,26 +60,6 @@ class DifferentialIK:
         )
         return self._resolve(joint_positions, twist)
 
-    def tracking_speeds(
-        self, joint_positions: np.ndarray, T_base_reference: np.ndarray, velocity: np.ndarray, gain_1_s: float
-    ) -> np.ndarray:
-        """Returns joint speeds (7,) rad/s that keep the tool on a moving reference, limits permitting.
-
-        Args:
-            joint_positions: (7,) rad, measured.
-            T_base_reference: (4, 4) where the tool should be when the joints were measured.
-            velocity: (6,) of the reference: linear (m/s) over angular (rad/s), base frame.
-            gain_1_s: how fast an error is removed on top of that velocity.
-        """
-        self._kinematics.update(joint_positions)
-        T_base_tool = self._kinematics.tool_pose()
-        twist = np.empty(6)
-        miss = T_base_reference[:3, 3] - T_base_tool[:3, 3]
-        twist[:3] = _limited(velocity[:3] + gain_1_s * miss, MAX_TOOL_SPEED_M_S)
-        turn = rotation_vector(T_base_reference[:3, :3] @ T_base_tool[:3, :3].T)
-        twist[3:] = _limited(velocity[3:] + gain_1_s * turn, MAX_TOOL_ROTATION_RAD_S)
-        return self._resolve(joint_positions, twist)
-
     def _resolve(self, joint_positions: np.ndarray, twist: np.ndarray) -> np.ndarray:
         """Joint speeds (7,) rad/s for a twist of the tool, at the kinematics as they are."""
         jacobian = self._kinematics.jacobian()

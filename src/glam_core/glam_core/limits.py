@@ -15,6 +15,7 @@ from glam_core.gen3 import (
     JOINT_ACCELERATION_LIMITS_RAD_S2,
     JOINT_LIMITS_RAD,
     JOINT_SPEED_LIMITS_RAD_S,
+    JOINT_STREAM_ACCELERATIONS_RAD_S2,
     JOINTS,
 )
 from glam_core.schema import Schema
@@ -61,7 +62,8 @@ class SafetyLimits(Schema):
         max_jump_rad: Angle of a command to the measured tool.
         joint_ranges_rad: Lowest and highest position of joints, rad; within those of the arm.
         max_joint_speeds_rad_s: Speeds of joints; up to those of the arm.
-        max_joint_accelerations_rad_s2: Growth of the speeds of joints, which is also the braking that is counted on.
+        max_joint_accelerations_rad_s2: Growth of the speeds of joints, which is also the braking that is counted on; by
+            default what the arm holds its own trajectories to.
         command_timeout_s: Age of the last command from which the arm holds.
         stop_timeout_s: Age of the last command from which the arm stops.
         approach_speed_m_s: Tool speed during the first `approach_s` after a reset.
@@ -116,7 +118,7 @@ class SafetyLimits(Schema):
                 raise ValueError(f"the range of {name} is {low} to {high}; expected -{limit} <= low <= high <= {limit}")
         for what, given, hardware in (
             ("speed", self.max_joint_speeds_rad_s, JOINT_SPEED_LIMITS_RAD_S),
-            ("acceleration", self.max_joint_accelerations_rad_s2, JOINT_ACCELERATION_LIMITS_RAD_S2),
+            ("acceleration", self.max_joint_accelerations_rad_s2, JOINT_STREAM_ACCELERATIONS_RAD_S2),
         ):
             for name, value in given.items():
                 limit = hardware[JOINTS.index(name)]

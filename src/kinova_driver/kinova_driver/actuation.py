@@ -21,13 +21,7 @@ Stream = Literal["joint_speeds", "twist"]
 
 
 class Actuation(Protocol):
-    """Sends filtered commands to one arm.
-
-    Attributes:
-        steady: Commands go out at the control rate alone, however fast they come in.
-    """
-
-    steady: bool
+    """Sends filtered commands to one arm."""
 
     def check(self, state: ArmState) -> None:
         """Raises ConfigurationError where the arm is another one than this drives."""
@@ -48,8 +42,6 @@ class Actuation(Protocol):
 
 class PoseActuation:
     """For an arm that follows poses by itself: the hand-held gripper of the simulation."""
-
-    steady = False
 
     def __init__(self, arm: Arm) -> None:
         self._arm = arm
@@ -72,7 +64,7 @@ class PoseActuation:
 
 
 class JointActuation:
-    """For a Gen3: the tool's motion as joint speeds, limited, at the control rate.
+    """For a Gen3: the tool's motion as joint speeds, limited, at the control rate and for every new goal at once.
 
     Args:
         arm: The arm.
@@ -81,8 +73,6 @@ class JointActuation:
         stream: What the arm is sent: the joint speeds, or the twist that they amount to.
         lead_s: Measured time from a command to the motion of the arm.
     """
-
-    steady = True
 
     def __init__(
         self, arm: Arm, limits: SafetyLimits, name: str, stream: Stream = "joint_speeds", lead_s: float = 0.0
@@ -107,7 +97,7 @@ class JointActuation:
     def send(self, command: ToolCommand, state: ArmState, now: float) -> tuple[Clamp, ...]:
         """Moves the tool on its way to a filtered command."""
         positions = in_order(state.joint_names, state.positions, "measurement")
-        self._motion.aim(command.T_base_tool, state.tool.T_base_tool, now)
+        self._motion.aim(command.T_base_tool, now)
         speeds = self._motion.joint_speeds(positions, state.stamp, now)
         clamps = self._send(speeds, positions, now)
         self._arm.command_gripper(command.gripper)

@@ -146,7 +146,7 @@ class Driver:
         previous, self._request = self._request, request
         if not request.hold:
             self.watchdog.feed(now)
-        return not self.actuation.steady and (previous is None or not _same_goal(previous, request))
+        return previous is None or not _same_goal(previous, request)
 
     def tick(self, now: float) -> Tick:
         """Reads the arm, judges it and the newest command, and tells the arm what to do. Called at control rate."""

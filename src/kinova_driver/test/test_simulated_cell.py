@@ -104,7 +104,7 @@ class Client:
         return response.success, response.message
 
     def enable(self) -> None:
-        """On a busy computer a measurement may be too old at that very moment, or have been; the driver then refuses."""
+        """On a busy computer a measurement may be too old, or have been; the driver then refuses."""
 
         def agrees() -> bool:
             return self.call(SetBool, "enable", data=True)[0] or not self.call(Trigger, "clear_faults")

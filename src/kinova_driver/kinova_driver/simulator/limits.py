@@ -7,14 +7,23 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from glam_core.gen3 import JOINT_EFFORT_LIMITS_NM, JOINT_LIMITS_RAD, JOINT_SPEED_LIMITS_RAD_S
+from glam_core.gen3 import (
+    JOINT_ACCELERATION_LIMITS_RAD_S2,
+    JOINT_EFFORT_LIMITS_NM,
+    JOINT_LIMITS_RAD,
+    JOINT_SPEED_LIMITS_RAD_S,
+    JOINT_STREAM_ACCELERATIONS_RAD_S2,
+)
 
 JOINT_COUNT = len(JOINT_LIMITS_RAD)
 CONTINUOUS = np.array([limit is None for limit in JOINT_LIMITS_RAD])
 POSITION_RAD = np.array([np.inf if limit is None else limit for limit in JOINT_LIMITS_RAD])
 """Symmetric; infinite for a continuous joint."""
 SPEED_RAD_S = np.array(JOINT_SPEED_LIMITS_RAD_S)
-ACCELERATION_RAD_S2 = np.array([5.2, 5.2, 5.2, 5.2, 10.0, 10.0, 10.0])
+ACCELERATION_RAD_S2 = np.array(JOINT_ACCELERATION_LIMITS_RAD_S2)
+"""Of the arm's own trajectories."""
+STREAM_ACCELERATION_RAD_S2 = np.array(JOINT_STREAM_ACCELERATIONS_RAD_S2)
+"""Of speed commands and stops."""
 EFFORT_NM = np.array(JOINT_EFFORT_LIMITS_NM)
 TWIST_M_S, TWIST_RAD_S = 0.5, float(np.radians(100.0))
 

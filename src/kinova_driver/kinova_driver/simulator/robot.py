@@ -409,7 +409,7 @@ class Robot:
     def _step_single_level(self, dt: float) -> None:
         target = self._motion.speeds(self._set_point, dt)
         target = np.clip(target, -self.soft_limits.speeds, self.soft_limits.speeds)
-        self._advance(target, self.soft_limits.accelerations, dt)
+        self._advance(target, limits.STREAM_ACCELERATION_RAD_S2, dt)
         if self._motion.failure:
             self._come_to_rest(self._motion.failure)
         elif self._motion.finished:
@@ -419,7 +419,7 @@ class Robot:
         """Follows the newest cycle; when cycles fail to come, the arm stays where it is."""
         commands = self._joint_commands
         if not commands or now - self._refreshed_at > _LOW_LEVEL_SILENCE_S:
-            self._advance(np.zeros(JOINT_COUNT), limits.ACCELERATION_RAD_S2, dt)
+            self._advance(np.zeros(JOINT_COUNT), limits.STREAM_ACCELERATION_RAD_S2, dt)
             return
         positions = limits.shortest(np.array([command.position for command in commands]), self._set_point)
         target = (positions - self._set_point) / dt
@@ -439,7 +439,7 @@ class Robot:
         """Moves the set-point: no faster, no more suddenly and no further than the joints can."""
         step = accelerations * dt
         speeds = self._speeds + np.clip(target - self._speeds, -step, step)
-        braking = 2.0 * limits.ACCELERATION_RAD_S2
+        braking = 2.0 * limits.STREAM_ACCELERATION_RAD_S2
         highest = np.sqrt(braking * np.maximum(limits.POSITION_RAD - self._set_point, 0.0))
         lowest = -np.sqrt(braking * np.maximum(limits.POSITION_RAD + self._set_point, 0.0))
         self._speeds = np.clip(speeds, lowest, highest)
