@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import mujoco
 import numpy as np
@@ -28,6 +29,8 @@ class BenchConfig:
     """Tasks."""
     embodiments: tuple[str, ...] = EMBODIMENTS
     """Embodiments."""
+    sources: tuple[str, ...] = ()
+    """Sources whose experts are measured instead, each with its own embodiment."""
     first_seed: int = 0
     """Seed of the first episode."""
     episodes: int = 100
@@ -59,7 +62,7 @@ class ExpertResult:
 
 def bench_expert(cell: Cell, seeds: range) -> ExpertResult:
     """Runs the expert once for each seed."""
-    controller = ExpertController(cell.task.name, cell.embodiment)
+    controller = ExpertController.of(cell.task.name, cell.source)
     start, cpu_start = time.perf_counter(), time.process_time()
     episodes = [rollout(cell, controller, seed) for seed in seeds]
     elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu_start
@@ -95,18 +98,20 @@ def run(config: BenchConfig) -> None:
     )
     seeds = range(config.first_seed, config.first_seed + config.episodes)
     for task in config.tasks:
-        for embodiment in config.embodiments:
-            with Cell(task, embodiment) as cell:
+        cells = [(name, partial(Cell.of, task, name)) for name in config.sources]
+        cells = cells or [(name, partial(Cell, task, name)) for name in config.embodiments]
+        for name, make in cells:
+            with make() as cell:
                 result = bench_expert(cell, seeds)
                 low, high = wilson_interval(result.successes, result.episodes)
                 print(
-                    f"{task:10s} {embodiment:5s} expert {result.successes}/{result.episodes} [{low:.2f}, {high:.2f}], "
+                    f"{task:11s} {name:5s} expert {result.successes}/{result.episodes} [{low:.2f}, {high:.2f}], "
                     f"{result.mean_s:.1f} s an episode, {result.physics_steps_s:,.0f} physics steps/s "
                     f"({result.physics_steps_cpu_s:,.0f} per CPU second)"
                 )
                 for camera in cell.cameras:
                     images, masks = bench_camera(cell, camera, config.image_size, config.frames)
-                    print(f"{'':16s} {camera:8s} {images:,.0f} images/s, {masks:,.0f} masks/s")
+                    print(f"{'':17s} {camera:11s} {images:,.0f} images/s, {masks:,.0f} masks/s")
 
 
 def main() -> None:

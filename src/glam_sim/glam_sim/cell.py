@@ -11,6 +11,7 @@ A seed decides everything that follows: same seed and same commands, same bits.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,11 +22,14 @@ from glam_core.errors import ConfigurationError, SafetyError, closest
 from glam_core.pose import inverse, quaternion_xyzw_from_matrix, tool_down, transform, wrap_angle
 from glam_core.spec import VectorSpec
 from glam_core.tool import ToolCommand, ToolState
+from glam_sim.appearance import Dresser, Look
+from glam_sim.dynamics import Tuner
 from glam_sim.model import CONTROL_STEP_S, EMBODIMENTS, PHYSICS_STEPS_PER_CONTROL, scene_model
 from glam_sim.motion import ArmMotion, Fingers, HandMotion, JointDrive, JointState, Motion
 from glam_sim.objects import ObjectState
 from glam_sim.render import OffscreenRenderer
-from glam_sim.scene import scene_spec, scene_vector
+from glam_sim.scene import Hand, scene_spec, scene_vector
+from glam_sim.sources import Source, find_source, plain
 from glam_sim.tasks import TASKS
 
 COMMAND_STEP_S = 0.1
@@ -37,6 +41,7 @@ OVERVIEW_SIZE = (480, 640)
 _START_YAW_RAD = 0.35
 _SETTLE_TICKS = 4
 _OPPOSITE = -0.5
+_TIME_TOLERANCE_S = 1e-6
 _GRIPPER_SPEED_M_S = {"gen3": 0.15, "umi": 0.20}
 _MOTIONS: dict[str, type[ArmMotion] | type[HandMotion]] = {"gen3": ArmMotion, "umi": HandMotion}
 
@@ -73,27 +78,49 @@ class Cell:
     Attributes:
         task: the task.
         embodiment: one of `EMBODIMENTS`.
+        source: whose demonstrations are made here: how the cell looks and moves, and what is measured.
         arms: names of the arms, the keys of `tools` and of commands.
         bases: `T_world_base` (4, 4) of the arms.
+        readings: what is taken for a tool.
         cameras: names of the cameras.
         image_size: (height, width) of the images that `render` returns when it is not told.
     """
 
-    def __init__(self, task: str, embodiment: str, image_size: tuple[int, int] = (96, 96)) -> None:
+    def __init__(
+        self, task: str, embodiment: str, image_size: tuple[int, int] = (96, 96), source: Source | None = None
+    ) -> None:
+        """Makes the cell, reset with seed 0.
+
+        Args:
+            task: one of `TASKS`.
+            embodiment: one of `EMBODIMENTS`.
+            image_size: (height, width) of images in pixels.
+            source: of this embodiment; None for the plain cell.
+        """
         if task not in TASKS:
             raise ConfigurationError(closest(task, TASKS, "task"))
         if embodiment not in EMBODIMENTS:
             raise ConfigurationError(closest(embodiment, EMBODIMENTS, "embodiment"))
         self.task = TASKS[task]
         self.embodiment = embodiment
+        self.source = source or plain(embodiment)
+        if self.source.embodiment != embodiment:
+            raise ConfigurationError(
+                f"the source '{self.source.name}' is of {self.source.embodiment}, not {embodiment}"
+            )
+        self.readings = self.source.readings
         layout = self.task.layout
         self.arms = layout.arm_names
         self.bases = {place.name: place.T_world_base for place in layout.arms}
         self.cameras = layout.cameras
         self.image_size = image_size
         self._T_base_world = {arm: inverse(T_world_base) for arm, T_world_base in self.bases.items()}
-        self._model = scene_model(embodiment, layout, self.task.objects)
+        self._model = scene_model(embodiment, layout, self.task.objects, self.source.appearance)
         self._data = mujoco.MjData(self._model)
+        still = tuple(name for name in layout.views if name != "overview")
+        self._dresser = Dresser(self.source.appearance, self._model, still)
+        self._tuner = Tuner(self.source.dynamics, self._model)
+        self._look: Look | None = None
         self._motions: dict[str, Motion] = {}
         self._fingers: dict[str, Fingers] = {}
         self._tool_sites: dict[str, int] = {}
@@ -113,16 +140,30 @@ class Cell:
         self._renderers: dict[tuple[int, int, bool], OffscreenRenderer] = {}
         self._goals: dict[str, ToolCommand] = {}
         self._due: dict[str, float] = {}
+        self._underway: deque[tuple[float, str, ToolCommand]] = deque()
         self._held_ticks = 0
         self._driven_steps = 0
         self._spoiled = False
         self._succeeded = False
         self.reset(0)
 
+    @classmethod
+    def of(cls, task: str, source: str, image_size: tuple[int, int] = (96, 96)) -> Cell:
+        """The cell of a source, one of `SOURCES`."""
+        found = find_source(source)
+        return cls(task, found.embodiment, image_size, found)
+
     def reset(self, seed: int) -> None:
         """Starts the episode that `seed` decides: objects, tool poses; time 0, grippers open, everything at rest."""
         rng = np.random.default_rng(seed)
         mujoco.mj_resetData(self._model, self._data)
+        if not self.source.is_plain:
+            chance = np.random.default_rng([seed, 1000])
+            self._look = self._dresser.dress(chance)
+            pace = self._tuner.tune(chance)
+            for fingers in self._fingers.values():
+                fingers.pace = pace
+        self._underway.clear()
         for item, (x, y, yaw) in zip(self.task.objects, self.task.place(rng), strict=True):
             half = float(wrap_angle(yaw)) / 2
             self._place(item.name, [x, y, item.rest_height_m], [np.cos(half), 0.0, 0.0, np.sin(half)])
@@ -162,11 +203,19 @@ class Cell:
         return float(self._data.time)
 
     @property
+    def hands(self) -> dict[str, Hand]:
+        """Where the tools truly are, by arm, in the world frame."""
+        return {arm: Hand(self._site_pose(site), self._fingers[arm].closed) for arm, site in self._tool_sites.items()}
+
+    @property
     def tools(self) -> dict[str, ToolState]:
         """The measured tools, by arm, each in its base frame."""
+        T_tool_reported = self.readings.T_tool_reported
         return {
-            arm: ToolState(self._T_base_world[arm] @ self._site_pose(site), self._fingers[arm].closed)
-            for arm, site in self._tool_sites.items()
+            arm: ToolState(
+                self._T_base_world[arm] @ hand.T_world_tool @ T_tool_reported, self.readings.gripper(hand.gripper)
+            )
+            for arm, hand in self.hands.items()
         }
 
     def command(self, commands: Mapping[str, ToolCommand]) -> None:
@@ -182,8 +231,9 @@ class Cell:
             if not (np.isfinite(command.T_base_tool).all() and np.isfinite(command.gripper)):
                 raise SafetyError(f"the command for '{arm}' is not finite; the cell keeps its last goal")
         for arm, command in commands.items():
-            self._goals[arm] = command
-            self._due[arm] = self.time + COMMAND_STEP_S
+            goal = ToolCommand(command.T_base_tool @ self.readings.T_reported_tool, command.gripper)
+            self._underway.append((self.time + self.source.dynamics.latency_s, arm, goal))
+        self._receive()
 
     def advance(self, duration_s: float) -> None:
         """Lets time pass: whole control steps of 25 ms.
@@ -298,11 +348,12 @@ class Cell:
 
     def scene_spec(self) -> VectorSpec:
         """Names and units of `scene_vector`."""
-        return scene_spec(self.task)
+        return scene_spec(self.task, with_look=not self.source.is_plain)
 
     def scene_vector(self) -> np.ndarray:
         """Returns the privileged scene `(D,) float32`, as `scene_spec` says."""
-        return scene_vector(self.task, self.tools, self.bases, self.objects)
+        look = () if self._look is None else self._dresser.channels(self._look)
+        return scene_vector(self.task, self.tools, self.bases, self.objects, look)
 
     # Cameras
 
@@ -324,12 +375,20 @@ class Cell:
 
     def _tick(self) -> None:
         """One control step: actuators, physics, the success condition."""
+        self._receive()
         now = self.time
         for arm, goal in self._goals.items():
             self._motions[arm].tick(goal.T_base_tool, self._due[arm] - now)
             self._fingers[arm].tick(min(1.0, max(0.0, goal.gripper)))
         mujoco.mj_step(self._model, self._data, PHYSICS_STEPS_PER_CONTROL)
         self._judge()
+
+    def _receive(self) -> None:
+        """Commands take effect once their latency has passed."""
+        while self._underway and self._underway[0][0] <= self.time + _TIME_TOLERANCE_S:
+            _, arm, goal = self._underway.popleft()
+            self._goals[arm] = goal
+            self._due[arm] = self.time + COMMAND_STEP_S
 
     def _judge(self) -> None:
         """At every control step: has the task's condition held for long enough?"""

@@ -6,8 +6,6 @@ not quite straight, not quite to the point. Commands are small steps from the me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from glam_core.errors import ConfigurationError, closest
@@ -15,6 +13,7 @@ from glam_core.pose import inverse, tool_down, wrap_angle, yaw_of
 from glam_core.tool import ToolCommand
 from glam_sim.cell import COMMAND_STEP_S, Cell
 from glam_sim.model import EMBODIMENTS
+from glam_sim.noise import PEOPLE, Noise
 from glam_sim.scene import SeenScene
 from glam_sim.tasks import TASKS
 from glam_sim.tasks.task import Goal, View
@@ -27,27 +26,13 @@ _APPROACH = 0.6
 """Share of the remaining way that a step covers close to the goal."""
 _FAR_M = 0.10
 _DETOUR_STEPS = 10
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How much people differ, and tremble; all zero is a robot."""
-
-    speed: float = 0.12
-    """Largest change of speed, as a share, for a whole episode."""
-    grasp_m: float = 0.004
-    """Standard deviation of where a cube is grasped, for a whole episode."""
-    place_m: float = 0.003
-    """Standard deviation of where a cube is put down, for a whole episode."""
-    tremble: float = 0.12
-    """Standard deviation of a step, as a share of the step, slowly varying."""
-    detour_m: float = 0.02
-    """Size of an occasional detour that is then corrected."""
-    detour_chance: float = 0.3
-    """Chance of a detour in an episode."""
-
-
-PEOPLE = Noise()
+_MISS_M = (0.034, 0.042)
+_SLIP_AFTER_STEPS = (4, 14)
+_SLIP_STEPS = 3
+_RETRY_NEAR_M = 0.01
+_RETRY_BELOW_M = 0.08
+_RETRY_UP_M = 0.07
+_RETRY_STEPS = 4
 
 
 class Expert:
@@ -66,8 +51,8 @@ class Expert:
     def reset(self, cell: Cell | SeenScene) -> None:
         """Begins an episode."""
         self._manners = {
-            arm: _Manner(np.random.default_rng([self._seed, 1 + index]), self._noise, self._factor, tool.gripper)
-            for index, (arm, tool) in enumerate(cell.tools.items())
+            arm: _Manner([self._seed, 1 + index], self._noise, self._factor, hand.gripper)
+            for index, (arm, hand) in enumerate(cell.hands.items())
         }
         self._phases = dict.fromkeys(self._manners, "reach")
 
@@ -75,45 +60,58 @@ class Expert:
         """Decides the next commands, at 10 Hz; `now` (s) is the cell's time."""
         del now  # the expert reacts to the scene alone
         objects, views = cell.objects, {}
-        for arm, tool in cell.tools.items():
-            T_world_tool, manner = cell.bases[arm] @ tool.T_base_tool, self._manners[arm]
+        for arm, (T_world_tool, gripper) in cell.hands.items():
+            manner = self._manners[arm]
             views[arm] = View(
                 position=T_world_tool[:3, 3],
                 yaw=yaw_of(T_world_tool),
-                gripper=tool.gripper,
-                gripper_rate=manner.gripper_rate(tool.gripper),
+                gripper=gripper,
+                gripper_rate=manner.gripper_rate(gripper),
                 objects=objects,
                 grasp_offset=manner.grasp_offset,
                 place_offset=manner.place_offset,
             )
         goals = self._task.plan(views, self._phases)
+        goals = {arm: self._manners[arm].act_out(views[arm], goal, self._phases[arm]) for arm, goal in goals.items()}
         self._phases = {arm: goal.phase for arm, goal in goals.items()}
         commands = {}
         for arm, goal in goals.items():
             T_world_goal = self._manners[arm].step(views[arm], goal)
-            commands[arm] = ToolCommand(inverse(cell.bases[arm]) @ T_world_goal, goal.gripper)
+            T_base_goal = inverse(cell.bases[arm]) @ T_world_goal @ cell.readings.T_tool_reported
+            commands[arm] = ToolCommand(T_base_goal, goal.gripper)
         return commands
 
 
 class _Manner:
     """How one hand of one person moves in one episode."""
 
-    def __init__(self, rng: np.random.Generator, noise: Noise, factor: float, gripper: float) -> None:
+    def __init__(self, seed: list[int], noise: Noise, factor: float, gripper: float) -> None:
+        rng = np.random.default_rng(seed)
         self._rng, self._noise = rng, noise
         self._speed = factor * (1.0 + rng.uniform(-noise.speed, noise.speed))
-        self.grasp_offset = rng.normal(size=3).clip(-2.0, 2.0) * noise.grasp_m
+        self._grasp_offset = rng.normal(size=3).clip(-2.0, 2.0) * noise.grasp_m
         self.place_offset = rng.normal(size=2).clip(-2.0, 2.0) * noise.place_m
         self._tremble = np.zeros(4)
         self._detour_at = rng.integers(3, 12) if rng.uniform() < noise.detour_chance else -1
         self._detour = rng.normal(size=3) * noise.detour_m * [1.0, 1.0, 0.5]
         self._steps = 0
         self._gripper = gripper
+        self._mishaps = _Mishaps(np.random.default_rng([*seed, 1]), noise)
+
+    @property
+    def grasp_offset(self) -> np.ndarray:
+        """(3,) m: where this person takes hold of an object, now."""
+        return self._grasp_offset + self._mishaps.miss
 
     def gripper_rate(self, gripper: float) -> float:
         """Change (1/s) of the gripper since the last decision."""
         rate = (gripper - self._gripper) / COMMAND_STEP_S
         self._gripper = gripper
         return rate
+
+    def act_out(self, view: View, goal: Goal, phase: str) -> Goal:
+        """What the person does instead of what the plan says: nothing else, unless something goes wrong."""
+        return self._mishaps.change(view, goal, phase)
 
     def step(self, view: View, goal: Goal) -> np.ndarray:
         """The pose (4, 4) of the tool, world frame, to which the next step leads."""
@@ -135,3 +133,46 @@ class _Manner:
         if self._detour_at < 0 or not 0.0 < share < 1.0:
             return np.zeros(3)
         return self._detour * np.sin(np.pi * share)
+
+
+class _Mishaps:
+    """What goes wrong in one episode: pauses, a grasp beside the object, a slip, an approach that is begun anew.
+
+    The plan reacts to what it sees, so it recovers from all of them.
+    """
+
+    def __init__(self, rng: np.random.Generator, noise: Noise) -> None:
+        self._rng, self._noise = rng, noise
+        side = rng.choice([-1.0, 1.0])
+        misses = rng.uniform() < noise.miss_chance
+        self.miss = np.array([side * rng.uniform(*_MISS_M), 0.0, 0.0]) if misses else np.zeros(3)
+        self._slip_in = int(rng.integers(*_SLIP_AFTER_STEPS)) if rng.uniform() < noise.slip_chance else -1
+        self._retries = rng.uniform() < noise.retry_chance
+        self._left = 0
+        self._doing: Goal | None = None
+
+    def change(self, view: View, goal: Goal, phase: str) -> Goal:
+        """The goal that is pursued at this step."""
+        if self._left > 0 and self._doing is not None:
+            self._left -= 1
+            return self._doing
+        if phase == "grasp" and goal.phase == "reach":
+            self.miss = np.zeros(3)  # it has closed on nothing; the next grasp is a better one
+        if goal.phase == "carry" and self._slip_in >= 0:
+            self._slip_in -= 1
+            if self._slip_in < 0:
+                return self._do(Goal(view.position, view.yaw, 0.0, "carry"), _SLIP_STEPS)
+        if self._retries and goal.phase == "reach" and view.position[2] - goal.position[2] > 0.0:
+            beside = float(np.linalg.norm(view.position[:2] - goal.position[:2]))
+            if beside < _RETRY_NEAR_M and view.position[2] < _RETRY_BELOW_M:
+                self._retries = False
+                up = np.array([*view.position[:2], view.position[2] + _RETRY_UP_M])
+                return self._do(Goal(up, view.yaw, goal.gripper, "reach"), _RETRY_STEPS)
+        if self._noise.pause_chance > 0.0 and self._rng.uniform() < self._noise.pause_chance:
+            steps = int(self._rng.integers(*self._noise.pause_steps, endpoint=True))
+            return self._do(Goal(view.position, view.yaw, goal.gripper, goal.phase), steps)
+        return goal
+
+    def _do(self, goal: Goal, steps: int) -> Goal:
+        self._doing, self._left = goal, steps - 1
+        return goal

@@ -26,6 +26,7 @@ from glam_core.gen3 import (
     OPENING_M,
     TOOL_OFFSET_M,
 )
+from glam_sim.appearance import PLAIN_LOOK, Appearance
 from glam_sim.layout import ArmPlace, Layout, wrist_camera
 from glam_sim.objects import ObjectModel
 
@@ -68,12 +69,14 @@ class _Arm:
         prefix: put before every name that belongs to it.
         place: where its base stands.
         wrist: name of the camera on its hand.
+        looks: its colours.
         meets: attributes of its hand's geoms that let it collide with another arm's hand.
     """
 
     prefix: str
     place: ArmPlace
     wrist: str
+    looks: Appearance = PLAIN_LOOK
     meets: str = ""
 
 
@@ -113,12 +116,9 @@ _BODIES = (
 _SERVO_GAIN = (250.0, 250.0, 250.0, 250.0, 60.0, 60.0, 60.0)
 _ARMATURE = (0.3, 0.3, 0.3, 0.3, 0.08, 0.08, 0.08)
 
-_ARM_LIGHT = (0.80, 0.81, 0.83)
 _ARM_DARK = (0.24, 0.25, 0.28)
-_FINGER = (0.15, 0.15, 0.17)
 _PALM = {"gen3": (0.17, 0.18, 0.20), "umi": (0.93, 0.93, 0.90)}
 _UMI_ACCENT = (0.95, 0.50, 0.10)
-_TABLE = (0.72, 0.66, 0.57)
 _LEG = (0.35, 0.35, 0.38)
 _LEGS = ((-1, -1), (1, 1), (-1, 1), (1, -1))
 _MEETINGS = (' contype="6"', ' conaffinity="5"')
@@ -170,7 +170,11 @@ def _finger(arm: _Arm, name: str, side: float) -> str:
     centre = side * (FINGER_TRAVEL_M + FINGER_HALF_THICKNESS_M)
     prefix = arm.prefix
     pad = _geom(
-        "box", half, (0, 0, FINGERTIP_M - half[2]), _FINGER, f'name="{prefix}{name}_pad" class="pad"{arm.meets}'
+        "box",
+        half,
+        (0, 0, FINGERTIP_M - half[2]),
+        arm.looks.finger,
+        f'name="{prefix}{name}_pad" class="pad"{arm.meets}',
     )
     link = f'name="{prefix}{name}_link" class="solid"{arm.meets}'
     return f"""
@@ -178,13 +182,13 @@ def _finger(arm: _Arm, name: str, side: float) -> str:
   <inertial mass="0.06" pos="0 0 -0.03" diaginertia="4e-5 4e-5 1e-5"/>
   <joint name="{prefix}{name}" type="slide" axis="0 {-side:g} 0" range="0 {FINGER_TRAVEL_M:.9g}" class="finger"/>
   {pad}
-  {_geom("box", (0.009, 0.006, 0.018), (0, side * 0.003, -0.053), _FINGER, link)}
+  {_geom("box", (0.009, 0.006, 0.018), (0, side * 0.003, -0.053), arm.looks.finger, link)}
 </body>"""
 
 
 def _hand(arm: _Arm, embodiment: str) -> str:
     """Palm, fingers, wrist camera and tool site, in the tool frame."""
-    palm = _PALM[embodiment]
+    palm = arm.looks.palm or _PALM[embodiment]
     prefix, meets = arm.prefix, arm.meets
     if embodiment == "gen3":
         body = _geom("cylinder", (0.036, 0.03), (0, 0, -0.118), palm, f'name="{prefix}palm" class="solid"{meets}')
@@ -216,10 +220,10 @@ def _arm_chain(arm: _Arm, index: int) -> str:
     limit = JOINT_LIMITS_RAD[index]
     joint_range = "" if limit is None else f'range="{-limit} {limit}"'
     last = index == len(LINKS) - 1
-    looks = _capsule((0, 0, 0), body.tip, body.radius, _ARM_LIGHT)
+    looks = _capsule((0, 0, 0), body.tip, body.radius, arm.looks.arm)
     looks += _geom("cylinder", (body.radius + 0.003, body.radius * 0.55), (0, 0, 0), _ARM_DARK, 'class="visual"')
     if last:  # the vision module sits on the side that the flange's y axis points to
-        looks += _geom("box", (0.033, 0.016, 0.024), (0, -0.045, -0.033), _ARM_LIGHT, 'class="visual"')
+        looks += _geom("box", (0.033, 0.016, 0.024), (0, -0.045, -0.033), arm.looks.arm, 'class="visual"')
         quarter_turn = f'quat="{_numbers(_QUARTER_Z)}"'
         child = f"""
 <body name="{prefix}flange" pos="{_numbers(FLANGE.position)}" quat="{_numbers(_TURNS_X[2])}" gravcomp="1">
@@ -250,7 +254,7 @@ def _gen3(arm: _Arm) -> str:
 <body name="{arm.prefix}base_link" {_stand(arm.place)}gravcomp="1">
   {_inertial(1.697, (-0.000648, -0.000166, 0.084487), _BASE_INERTIA)}
   {_geom("cylinder", (0.062, 0.012), (0, 0, 0.012), _ARM_DARK, 'class="visual"')}
-  {_geom("cylinder", (0.047, 0.07), (0, 0, 0.07), _ARM_LIGHT, 'class="visual"')}
+  {_geom("cylinder", (0.047, 0.07), (0, 0, 0.07), arm.looks.arm, 'class="visual"')}
   {_arm_chain(arm, 0)}
 </body>"""
 
@@ -303,14 +307,24 @@ _DEFAULTS = """
   <default class="finger"><joint damping="8" armature="0.05"/></default>
 </default>"""
 
-_LOOKS = """
+
+def _assets(looks: Appearance) -> str:
+    """The background and, for a checked table, its texture."""
+    above, below = looks.sky
+    table = ""
+    if looks.table_pattern is not None:
+        pattern = np.divide(looks.table_pattern, looks.table)  # the table's colour is the geom's
+        table = f"""
+  <texture name="table" type="2d" builtin="checker" rgb1="1 1 1" rgb2="{_numbers(pattern)}" width="64" height="64"/>
+  <material name="table" texture="table" texrepeat="8 8" texuniform="true"/>"""
+    return f"""
 <asset>
-  <texture name="sky" type="skybox" builtin="gradient" rgb1="0.86 0.89 0.93" rgb2="0.55 0.60 0.68"
-    width="32" height="192"/>
+  <texture name="sky" type="skybox" builtin="gradient" rgb1="{_numbers(above)}" rgb2="{_numbers(below)}"
+    width="32" height="192"/>{table}
 </asset>"""
 
 
-def scene_xml(embodiment: str, layout: Layout, objects: Sequence[ObjectModel]) -> str:
+def scene_xml(embodiment: str, layout: Layout, objects: Sequence[ObjectModel], looks: Appearance = PLAIN_LOOK) -> str:
     """Builds the scene: arms or hands of one embodiment, the table, the objects, and the cameras of the layout.
 
     Every name that belongs to an arm begins with the arm's name and a slash.
@@ -319,34 +333,37 @@ def scene_xml(embodiment: str, layout: Layout, objects: Sequence[ObjectModel]) -
         embodiment: one of `EMBODIMENTS`.
         layout: which arms there are, and where everything stands.
         objects: what is on the table, in the order of the task.
+        looks: colours, lights and textures.
     """
     meetings = _MEETINGS if len(layout.arms) > 1 else ("",)
     arms = [
-        _Arm(f"{place.name}/", place, wrist_camera(place.name, layout.arm_names), meets)
+        _Arm(f"{place.name}/", place, wrist_camera(place.name, layout.arm_names), looks, meets)
         for place, meets in zip(layout.arms, meetings, strict=True)
     ]
     x, y, half_x, half_y = layout.table
     legs = [(x + side * (half_x - 0.1), y + end * (half_y - 0.1)) for side, end in _LEGS]
+    ambient, lamp = _numbers([looks.ambient] * 3), _numbers([looks.lamp] * 3)
+    surface = "" if looks.table_pattern is None else ' material="table"'
     return f"""
 <mujoco model="glam {embodiment}">
   <compiler angle="radian" autolimits="true" inertiafromgeom="auto"/>
   <option timestep="{PHYSICS_STEP_S}" integrator="implicitfast" cone="elliptic" impratio="10" iterations="30"/>
   <size memory="4M"/>
   <visual>
-    <headlight ambient="0.42 0.42 0.42" diffuse="0.35 0.35 0.35" specular="0.05 0.05 0.05"/>
+    <headlight ambient="{ambient}" diffuse="0.35 0.35 0.35" specular="0.05 0.05 0.05"/>
     <quality shadowsize="1024" offsamples="0" numslices="16" numstacks="10"/>
     <map znear="0.02" zfar="6"/>
     <global offwidth="1280" offheight="960"/>
   </visual>
   <statistic center="0.4 0 0.2" extent="1"/>
-  {_DEFAULTS}{_LOOKS}
+  {_DEFAULTS}{_assets(looks)}
   <worldbody>
-    <light name="key" directional="true" pos="0.9 -0.7 1.8" dir="-0.35 0.45 -1" diffuse="0.5 0.5 0.5"
+    <light name="key" directional="true" pos="0.9 -0.7 1.8" dir="{_numbers(looks.lamp_direction)}" diffuse="{lamp}"
       specular="0.1 0.1 0.1" castshadow="true"/>
-    <geom name="table" type="box" size="{half_x} {half_y} 0.02" pos="{x} {y:g} -0.02" rgba="{_rgba(_TABLE)}"
-      contype="1" conaffinity="3" friction="0.9 0.01 0.0001"/>
+    <geom name="table" type="box" size="{half_x} {half_y} 0.02" pos="{x} {y:g} -0.02"
+      rgba="{_rgba(looks.table)}"{surface} contype="1" conaffinity="3" friction="0.9 0.01 0.0001"/>
     {"".join(_geom("box", (0.05, 0.05, 0.33), (*leg, -0.37), _LEG, 'class="visual"') for leg in legs)}
-    <geom class="visual" type="plane" size="4 4 1" pos="0 0 -0.7" rgba="0.50 0.52 0.55 1"/>
+    <geom name="floor" class="visual" type="plane" size="4 4 1" pos="0 0 -0.7" rgba="{_rgba(looks.floor)}"/>
     {"".join(_camera(name, v.position, v.target, v.field_of_view_deg) for name, v in layout.views.items())}
     {"".join(_gen3(arm) if embodiment == "gen3" else _umi(arm) for arm in arms)}
     {"".join(item.xml() for item in objects)}
@@ -358,9 +375,11 @@ def scene_xml(embodiment: str, layout: Layout, objects: Sequence[ObjectModel]) -
 </mujoco>"""
 
 
-def scene_model(embodiment: str, layout: Layout, objects: Sequence[ObjectModel]) -> mujoco.MjModel:
+def scene_model(
+    embodiment: str, layout: Layout, objects: Sequence[ObjectModel], looks: Appearance = PLAIN_LOOK
+) -> mujoco.MjModel:
     """Compiles the scene of `scene_xml`."""
-    return mujoco.MjModel.from_xml_string(scene_xml(embodiment, layout, objects))
+    return mujoco.MjModel.from_xml_string(scene_xml(embodiment, layout, objects, looks))
 
 
 def arm_model() -> mujoco.MjModel:

@@ -89,7 +89,7 @@ class ArmMotion:
         self._velocities = slice(model.jnt_dofadr[ids[0]], model.jnt_dofadr[ids[0]] + len(JOINTS))
         first = model.actuator(prefix + JOINTS[0]).id
         self._controls = slice(first, first + len(JOINTS))
-        self._gains = model.actuator_gainprm[self._controls, 0].copy()
+        self._gains = model.actuator_gainprm[self._controls, 0]
         self._data = data
         self._ik = differential_ik()
 
@@ -170,7 +170,11 @@ class HandMotion:
 
 
 class Fingers:
-    """The parallel fingers: a position target that moves at a limited speed, with a limited force."""
+    """The parallel fingers: a position target that moves at a limited speed, with a limited force.
+
+    Attributes:
+        pace: factor of the speed.
+    """
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, prefix: str, speed_m_s: float) -> None:
         self._data = data
@@ -179,6 +183,7 @@ class Fingers:
         self._velocities = [int(model.joint(name).dofadr[0]) for name in names]
         self._controls = [model.actuator(name).id for name in names]
         self._step = speed_m_s / OPENING_M * CONTROL_STEP_S
+        self.pace = 1.0
         self._target = 0.0
 
     @property
@@ -203,7 +208,7 @@ class Fingers:
         """Moves the set-point towards the goal, 0..1, as far as in one control step, or a `share` of it."""
         closed = self.closed
         start = min(self._target, closed) if goal < closed else max(self._target, closed)
-        step = share * self._step
+        step = share * self.pace * self._step
         target = start + min(step, max(-step, goal - start))
         self._target = min(closed + _GRIP_LEAD, max(closed - _GRIP_LEAD, target))
         self._data.ctrl[self._controls] = self._target * FINGER_TRAVEL_M

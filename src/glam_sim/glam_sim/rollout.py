@@ -19,7 +19,9 @@ from glam_core.observation import Observation
 from glam_core.spec import ActionSpec, ObsSpec
 from glam_core.tool import ToolCommand, ToolState, action_from_commands, state_vector
 from glam_sim.cell import COMMAND_STEP_S, Cell
-from glam_sim.experts import PEOPLE, Expert, Noise
+from glam_sim.experts import Expert
+from glam_sim.noise import PEOPLE, Noise
+from glam_sim.sources import Source
 
 AFTER_SUCCESS_STEPS = 5
 """How long an episode goes on after success."""
@@ -50,6 +52,11 @@ class ExpertController:
     def __init__(self, task: str, embodiment: str, noise: Noise = PEOPLE) -> None:
         self._make = lambda seed: Expert(task, embodiment, seed, noise)
         self._make(0)  # raises now if a name is unknown
+
+    @classmethod
+    def of(cls, task: str, source: Source) -> ExpertController:
+        """An expert that acts as the people of a source do."""
+        return cls(task, source.embodiment, source.noise)
 
     def reset(self, cell: Cell, seed: int) -> None:
         """Begins an episode in the manner that `seed` decides."""

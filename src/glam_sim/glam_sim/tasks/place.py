@@ -36,7 +36,7 @@ def holds(cell: Cell) -> bool:
     cube = cell.objects[RED.name]
     if not _is_inside(cube, cell.objects[BOWL.name]):
         return False
-    if min(np.linalg.norm(tool.T_base_tool[:3, 3] - cube.position) for tool in cell.tools.values()) < AWAY_M:
+    if min(np.linalg.norm(hand.T_world_tool[:3, 3] - cube.position) for hand in cell.hands.values()) < AWAY_M:
         return False
     return cell.touching(RED.name) == {BOWL.name} and cell.speed(RED.name) < STILL_M_S
 

@@ -63,8 +63,8 @@ def holds(cell: Cell) -> bool:
     red, green, blue = (cubes[item.name] for item in (RED, GREEN, BLUE))
     if not (_is_on(red, green) and _is_on(green, blue)):
         return False
-    for arm, tool in cell.tools.items():
-        position = (cell.bases[arm] @ tool.T_base_tool)[:3, 3]
+    for hand in cell.hands.values():
+        position = hand.T_world_tool[:3, 3]
         if min(np.linalg.norm(position - cube.position) for cube in (red, green, blue)) < AWAY_M:
             return False
     return (

@@ -35,7 +35,7 @@ def holds(cell: Cell) -> bool:
     red, green = cell.objects[RED.name], cell.objects[GREEN.name]
     if abs(red.position[2] - green.position[2] - CUBE_SIZE_M) > HEIGHT_TOLERANCE_M:
         return False
-    if min(np.linalg.norm(tool.T_base_tool[:3, 3] - red.position) for tool in cell.tools.values()) < AWAY_M:
+    if min(np.linalg.norm(hand.T_world_tool[:3, 3] - red.position) for hand in cell.hands.values()) < AWAY_M:
         return False
     return (
         cell.touching(RED.name) == {GREEN.name}
