@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -119,7 +119,9 @@ class Agent:
         if due is None or due.latent is None:
             # The last grip stays: closing only as far as was measured would drop what is held.
             commands = {
-                arm: ToolCommand(tools[arm].T_base_tool, self._grips.get(arm, tools[arm].gripper))
+                arm: ToolCommand(
+                    tools[arm].T_base_tool, self._grips.get(arm, tools[arm].gripper), self._resting(tools[arm])
+                )
                 for arm in self.action_spec.arms
             }
         else:
@@ -128,8 +130,11 @@ class Agent:
             self._grips = {arm: command.gripper for arm, command in commands.items()}
         clamps: list[Clamp] = []
         for arm, safety in self._filters.items():
+            joints = commands[arm].joints
             filtered = safety.filter(commands[arm], tools[arm], now)
-            commands[arm] = filtered.command
+            # A pose that had to be moved is followed as a pose: the joints that were asked for do not lead there.
+            moved = any(clamp.name != "gripper" for clamp in filtered.clamps)
+            commands[arm] = filtered.command if moved else replace(filtered.command, joints=joints)
             clamps += filtered.clamps
         return AgentStep(commands, tuple(clamps), replanned, action is None, action)
 
@@ -141,8 +146,11 @@ class Agent:
             )
         return Chunk(latents, observation.stamp, self.action_spec.step_s)
 
+    def _resting(self, tool: ToolState) -> NDArray[np.float64] | None:
+        return tool.joints if self.action_spec.moves_joints else None
+
     def _action(self, latent: NDArray[np.float32], tools: Mapping[str, ToolState]) -> NDArray[np.float32]:
-        state = state_vector(tools, self.action_spec.arms)
+        state = state_vector(tools, self.action_spec.arms, with_joints=self.action_spec.moves_joints)
         action = np.asarray(self._decode(latent, state), dtype=np.float32)
         if action.shape != (self.action_spec.size,):
             raise SpecError(f"the decoder gave an action of shape {action.shape}; expected ({self.action_spec.size},)")

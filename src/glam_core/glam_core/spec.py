@@ -10,12 +10,17 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from glam_core.errors import SpecError, closest
+from glam_core.gen3 import JOINTS
 from glam_core.schema import Schema
 
 Name = Annotated[str, Field(min_length=1)]
 
 ARM_STATE_COMPONENTS = ("x", "y", "z", "r00", "r10", "r20", "r01", "r11", "r21", "gripper")
 ARM_STATE_UNITS = ("m", "m", "m", "1", "1", "1", "1", "1", "1", "1")
+ARM_JOINT_STATE_COMPONENTS = (*(f"cos_{joint}" for joint in JOINTS), *(f"sin_{joint}" for joint in JOINTS))
+"""What is added to the state of an arm whose actions move joints: a turn more or less is the same posture."""
+ARM_ACTION_COMPONENTS = ("x", "y", "z", "yaw", "gripper")
+JOINT_ACTION_COMPONENTS = (*JOINTS, "gripper")
 
 
 class ImageSpec(Schema):
@@ -79,10 +84,11 @@ class ObsSpec(Schema):
 
 
 class ActionSpec(Schema):
-    """What a policy does: per arm, a motion relative to the measured tool pose, and the absolute gripper target."""
+    """What a policy does: per arm a motion relative to what is measured, of the tool or of the joints, and the
+    absolute gripper target."""
 
     arms: tuple[Name, ...] = Field(default=("arm",), min_length=1)
-    components: tuple[Name, ...] = Field(default=("x", "y", "z", "yaw", "gripper"), min_length=1)
+    components: tuple[Name, ...] = Field(default=ARM_ACTION_COMPONENTS, min_length=1)
     units: tuple[str, ...] = ("m", "m", "m", "rad", "1")
     frame: str = "base"
     rate_hz: float = Field(default=10.0, gt=0)
@@ -103,17 +109,35 @@ class ActionSpec(Schema):
         return len(self.arms) * len(self.components)
 
     @property
+    def moves_joints(self) -> bool:
+        """Whether an action moves the joints, rather than the tool."""
+        return self.components == JOINT_ACTION_COMPONENTS
+
+    @property
     def step_s(self) -> float:
         """Seconds between two actions."""
         return 1.0 / self.rate_hz
 
 
-def robot_state_spec(arms: tuple[str, ...] = ("arm",)) -> VectorSpec:
-    """The robot state `s_t`: per arm the tool position (m, base), rotation 6D and gripper, arms in the given order."""
+def joint_action_spec(arms: tuple[str, ...] = ("arm",)) -> ActionSpec:
+    """Actions that move joints: per arm the turn of each joint (rad), relative to what is measured, and the gripper."""
+    units = ("rad",) * len(JOINTS) + ("1",)
+    return ActionSpec(arms=arms, components=JOINT_ACTION_COMPONENTS, units=units, frame="joints")
+
+
+def robot_state_spec(arms: tuple[str, ...] = ("arm",), with_joints: bool = False) -> VectorSpec:
+    """The robot state `s_t`: per arm the tool position (m, base), rotation 6D and gripper, arms in the given order.
+
+    Args:
+        arms: Which arms.
+        with_joints: Cosines, then sines of the joints follow, for actions that move joints.
+    """
+    components = ARM_STATE_COMPONENTS + (ARM_JOINT_STATE_COMPONENTS if with_joints else ())
+    units = ARM_STATE_UNITS + ("1",) * (len(components) - len(ARM_STATE_UNITS))
     return VectorSpec(
         name="state",
-        components=tuple(f"{arm}.{component}" for arm in arms for component in ARM_STATE_COMPONENTS),
-        units=ARM_STATE_UNITS * len(arms),
+        components=tuple(f"{arm}.{component}" for arm in arms for component in components),
+        units=units * len(arms),
         frame="base",
     )
 

@@ -5,10 +5,11 @@ import pytest
 
 from glam_core.agent import Agent
 from glam_core.errors import ConfigurationError, SpecError
+from glam_core.kinematics import forward
 from glam_core.limits import SafetyLimits
 from glam_core.observation import Observation
 from glam_core.pose import tool_down
-from glam_core.spec import ActionSpec
+from glam_core.spec import ActionSpec, joint_action_spec
 from glam_core.tool import ToolState
 
 STEP = 0.1
@@ -126,3 +127,33 @@ def test_bad_settings_and_bad_models_are_refused():
         run(Agent(lambda o: np.zeros((3, 2)), policy.decode, ActionSpec(), 8, 4), 1)
     with pytest.raises(SpecError, match=r"action of shape \(7,\); expected \(5,\)"):
         run(make(Policy(size=7)), 1)
+
+
+def test_joint_actions_reach_the_arm_as_joints_unless_a_limit_moves_the_pose():
+    spec, joints = joint_action_spec(), np.array([0.0, 0.427, np.pi, -1.644, 0.0, -1.071, np.pi / 2])
+    tools = {"arm": ToolState(forward(joints).pose("tool"), 0.0, joints)}
+    agent = Agent(
+        lambda observation: np.tile(np.float32([*([0.01] * 7), 1.0]), (4, 1)),
+        lambda latent, state: latent if state.shape == (24,) else None,
+        spec,
+        chunk_length=4,
+        execute_length=4,
+        safety_limits=SafetyLimits(workspace_min=(-2.0, -2.0, -2.0), workspace_max=(2.0, 2.0, 2.0)),
+    )
+    command = agent.act(Observation(stamp=0.0), tools, 0.0).commands["arm"]
+    np.testing.assert_allclose(command.joints, joints + 0.01, atol=1e-6)
+    np.testing.assert_allclose(command.T_base_tool, forward(joints + 0.01).pose("tool"), atol=1e-6)
+
+    x, y, z = tools["arm"].T_base_tool[:3, 3]
+    agent = Agent(
+        lambda observation: np.tile(np.float32([*([0.1] * 7), 1.0]), (4, 1)),
+        lambda latent, state: latent,
+        spec,
+        chunk_length=4,
+        execute_length=4,
+        safety_limits=SafetyLimits(workspace_min=(x, y, z), workspace_max=(x, y, z)),
+    )
+    step = agent.act(Observation(stamp=0.0), tools, 0.0)
+    assert step.clamps
+    assert step.commands["arm"].joints is None
+    np.testing.assert_allclose(step.commands["arm"].T_base_tool[:3, 3], [x, y, z], atol=1e-9)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from glam_core.errors import SpecError
+from glam_core.kinematics import forward
 from glam_core.pose import exp_so3, tool_down, transform, yaw_of
-from glam_core.spec import ActionSpec
+from glam_core.spec import ActionSpec, joint_action_spec, robot_state_spec
 from glam_core.tool import (
     ToolCommand,
     ToolState,
@@ -89,5 +90,28 @@ def test_bad_input_says_what_is_wrong():
     with pytest.raises(SpecError, match=r"\(4, 4\), not \(3, 3\)"):
         ToolCommand(np.eye(3), 0.0)
     joints = ActionSpec(components=("j1", "j2"), units=("rad", "rad"))
-    with pytest.raises(SpecError, match="j1, j2 can not be turned into tool commands"):
+    with pytest.raises(SpecError, match="j1, j2 can not be turned into commands"):
         commands_from_action(np.zeros(2), tools, joints)
+
+
+def test_actions_that_move_joints_round_trip_and_lead_where_kinematics_say():
+    spec = joint_action_spec(ARMS)
+    rng = np.random.default_rng(4)
+    tools = {}
+    for arm in ARMS:
+        joints = rng.uniform(-1.0, 1.0, size=7)
+        tools[arm] = ToolState(forward(joints).pose("tool"), 0.3, joints)
+    action = rng.uniform(-0.1, 0.1, size=spec.size).astype(np.float32)
+    commands = commands_from_action(action, tools, spec)
+    for arm in ARMS:
+        np.testing.assert_allclose(commands[arm].T_base_tool, forward(commands[arm].joints).pose("tool"))
+    np.testing.assert_allclose(action_from_commands(commands, tools, spec), action, atol=1e-6)
+    assert state_vector(tools, ARMS, with_joints=True).shape == (robot_state_spec(ARMS, with_joints=True).size,)
+
+
+def test_actions_that_move_joints_need_measured_joints():
+    tools = {"arm": ToolState(tool_down([0.4, 0.0, 0.2], 0.0), 0.0)}
+    with pytest.raises(SpecError, match="joints of 'arm' are not known"):
+        commands_from_action(np.zeros(8), tools, joint_action_spec())
+    with pytest.raises(SpecError, match=r"joints \(7,\), not \(6,\)"):
+        ToolState(np.eye(4), 0.0, np.zeros(6))

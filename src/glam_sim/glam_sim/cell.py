@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import mujoco
@@ -213,16 +214,20 @@ class Cell:
         T_tool_reported = self.readings.T_tool_reported
         return {
             arm: ToolState(
-                self._T_base_world[arm] @ hand.T_world_tool @ T_tool_reported, self.readings.gripper(hand.gripper)
+                self._T_base_world[arm] @ hand.T_world_tool @ T_tool_reported,
+                self.readings.gripper(hand.gripper),
+                self._motions[arm].positions if self.embodiment == "gen3" else None,
             )
             for arm, hand in self.hands.items()
         }
 
     def command(self, commands: Mapping[str, ToolCommand]) -> None:
-        """Sends each named tool to a pose, to be reached in `COMMAND_STEP_S`; it then stays there.
+        """Sends each named tool to a pose, or its joints to their positions, to be reached in `COMMAND_STEP_S`.
+
+        It then stays there.
 
         Raises:
-            ConfigurationError: there is no arm of that name.
+            ConfigurationError: there is no arm of that name, or it has no joints.
             SafetyError: a number is not finite.
         """
         for arm, command in commands.items():
@@ -230,10 +235,30 @@ class Cell:
                 raise ConfigurationError(closest(arm, self.arms, "arm"))
             if not (np.isfinite(command.T_base_tool).all() and np.isfinite(command.gripper)):
                 raise SafetyError(f"the command for '{arm}' is not finite; the cell keeps its last goal")
+            if command.joints is not None:
+                self._arm_motion(arm)
+            if command.joints is not None and not np.isfinite(command.joints).all():
+                raise SafetyError(f"the joints for '{arm}' are not finite; the cell keeps its last goal")
         for arm, command in commands.items():
-            goal = ToolCommand(command.T_base_tool @ self.readings.T_reported_tool, command.gripper)
+            goal = ToolCommand(command.T_base_tool @ self.readings.T_reported_tool, command.gripper, command.joints)
             self._underway.append((self.time + self.source.dynamics.latency_s, arm, goal))
         self._receive()
+
+    def with_joints(self, commands: Mapping[str, ToolCommand]) -> dict[str, ToolCommand]:
+        """The same commands as commands for the joints: where the joints would be after `COMMAND_STEP_S`.
+
+        Raises:
+            ConfigurationError: the embodiment has no joints.
+        """
+        return {
+            arm: replace(
+                command,
+                joints=self._arm_motion(arm).joints_at(
+                    command.T_base_tool @ self.readings.T_reported_tool, COMMAND_STEP_S
+                ),
+            )
+            for arm, command in commands.items()
+        }
 
     def advance(self, duration_s: float) -> None:
         """Lets time pass: whole control steps of 25 ms.
@@ -378,7 +403,10 @@ class Cell:
         self._receive()
         now = self.time
         for arm, goal in self._goals.items():
-            self._motions[arm].tick(goal.T_base_tool, self._due[arm] - now)
+            if goal.joints is None:
+                self._motions[arm].tick(goal.T_base_tool, self._due[arm] - now)
+            else:
+                self._arm_motion(arm).tick_joints(goal.joints, self._due[arm] - now)
             self._fingers[arm].tick(min(1.0, max(0.0, goal.gripper)))
         mujoco.mj_step(self._model, self._data, PHYSICS_STEPS_PER_CONTROL)
         self._judge()

@@ -7,10 +7,13 @@ from typing import NamedTuple, Protocol
 import mujoco
 import numpy as np
 
+from glam_core.gen3 import JOINT_LIMITS_RAD, JOINT_SPEED_LIMITS_RAD_S
 from glam_core.pose import wrap_angle, yaw_of
 from glam_sim.control import differential_ik
 from glam_sim.model import CONTROL_STEP_S, FINGER_TRAVEL_M, JOINTS, OPENING_M
 
+_SPEED_LIMITS = np.array(JOINT_SPEED_LIMITS_RAD_S)
+_POSITION_LIMITS = np.array([np.inf if limit is None else limit - 0.02 for limit in JOINT_LIMITS_RAD])
 _HAND_REACH_M = 0.06
 _HAND_TURN_RAD = 0.4
 _GRIP_LEAD = 0.25
@@ -112,6 +115,25 @@ class ArmMotion:
         """Sets the joint speeds for the next control step."""
         joints = self._data.qpos[self._positions]
         self._data.ctrl[self._controls] = self._ik.joint_speeds(joints, T_base_goal, time_left_s)
+
+    def tick_joints(self, joints: np.ndarray, time_left_s: float) -> None:
+        """Sets the joint speeds for the next control step, to have the joints (7,) rad there in `time_left_s`."""
+        way = self._way(joints) / max(time_left_s, 2 * CONTROL_STEP_S)
+        self._data.ctrl[self._controls] = way / max(1.0, float(np.max(np.abs(way) / _SPEED_LIMITS)))
+
+    def joints_at(self, T_base_goal: np.ndarray, duration_s: float) -> np.ndarray:
+        """Joint positions (7,) rad to which the way to a goal leads within `duration_s`, if the servos were perfect."""
+        joints = self.positions
+        for step in range(round(duration_s / CONTROL_STEP_S)):
+            time_left_s = duration_s - step * CONTROL_STEP_S
+            joints = joints + CONTROL_STEP_S * self._ik.joint_speeds(joints, T_base_goal, time_left_s)
+        return joints
+
+    def _way(self, joints: np.ndarray) -> np.ndarray:
+        """Turns (7,) rad to positions, within the joints' ranges, the short way round where there is no limit."""
+        now = self._data.qpos[self._positions]
+        reachable = np.clip(joints, -_POSITION_LIMITS, _POSITION_LIMITS)
+        return np.where(np.isinf(_POSITION_LIMITS), wrap_angle(joints - now), reachable - now)
 
     def drive(self, speeds: np.ndarray, torques: np.ndarray) -> None:
         """Sets the actuators for one physics step: speeds, or torques (N m) where these are not NaN."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from glam_core.errors import ConfigurationError, closest
 from glam_core.image import prepare_image
 from glam_core.observation import Observation
-from glam_core.spec import ActionSpec, ObsSpec
+from glam_core.spec import ActionSpec, ObsSpec, joint_action_spec, robot_state_spec
 from glam_core.tool import ToolCommand, ToolState, action_from_commands, state_vector
 from glam_sim.cell import COMMAND_STEP_S, Cell
 from glam_sim.experts import Expert
@@ -93,6 +93,8 @@ class Recording:
     """Cameras whose images are kept, at the cell's image size (the overview: at its own)."""
     masks: tuple[str, ...] = ()
     """Cameras whose masks are kept."""
+    action_space: Literal["tool", "joint"] = "tool"
+    """What the actions that are kept move; with "joint", the commands of an expert are carried out by the joints."""
 
 
 NOTHING = Recording()
@@ -135,7 +137,8 @@ def rollout(
         max_steps: steps of 0.1 s; the task's horizon if None.
         record: what to keep.
     """
-    action_spec = ActionSpec(arms=cell.arms)
+    moves_joints = record.action_space == "joint"
+    action_spec = joint_action_spec(cell.arms) if moves_joints else ActionSpec(arms=cell.arms)
     rows = _Rows()
     cell.reset(seed)
     controller.reset(cell, seed)
@@ -147,11 +150,13 @@ def rollout(
         observation = senses.observe(frames)
         tools = cell.tools
         commands = controller.act(observation, tools, cell.time)
+        if moves_joints and any(command.joints is None for command in commands.values()):
+            commands = cell.with_joints(commands)
         for camera in record.cameras:
             rows.add(rows.images, camera, _frame(cell, camera, frames))
         for camera in record.masks:
             rows.add(rows.masks, camera, cell.render_mask(camera))
-        rows.state.append(state_vector(tools, cell.arms))
+        rows.state.append(state_vector(tools, cell.arms, with_joints=moves_joints))
         rows.action.append(action_from_commands(commands, tools, action_spec))
         rows.scene.append(cell.scene_vector())
         cell.command(commands)
@@ -194,11 +199,15 @@ class _Senses:
     def __init__(self, cell: Cell, spec: ObsSpec) -> None:
         self._cell = cell
         self._spec = spec
-        self._sources = {"scene": cell.scene_vector, "state": lambda: state_vector(cell.tools, cell.arms)}
+        self._sources = {"scene": cell.scene_vector, "state": self._state}
         for vector in spec.vectors:
             if vector.name not in self._sources:
                 raise ConfigurationError(closest(vector.name, self._sources, "vector"))
         self._history: deque[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = deque(maxlen=spec.history)
+
+    def _state(self) -> np.ndarray:
+        with_joints = self._spec.vector("state") == robot_state_spec(self._cell.arms, with_joints=True)
+        return state_vector(self._cell.tools, self._cell.arms, with_joints)
 
     def observe(self, frames: dict[str, np.ndarray]) -> Observation:
         """Looks now; frames that are rendered for it are left in `frames`."""

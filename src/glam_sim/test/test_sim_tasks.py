@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from glam_core.pose import exp_so3, tool_down, transform
-from glam_core.tool import ToolCommand
+from glam_core.pose import exp_so3, inverse, tool_down, transform
+from glam_core.tool import ToolCommand, ToolState
 from glam_sim.cell import HOLD_S, Cell
 from glam_sim.experts import Expert
 from glam_sim.objects import CUBE_SIZE_M
@@ -32,7 +32,8 @@ def test_the_scene_survives_the_way_through_its_vector(task: str):
         cell.reset(7)
         vector = cell.scene_vector()
         scene = scene_from_vector(vector, cell.task)
-        again = scene_vector(cell.task, scene.tools, scene.bases, scene.objects)
+        tools = {arm: ToolState(inverse(scene.bases[arm]) @ pose, grip) for arm, (pose, grip) in scene.hands.items()}
+        again = scene_vector(cell.task, tools, scene.bases, scene.objects)
     assert vector.shape == (scene_spec(cell.task).size,)
     np.testing.assert_allclose(again, vector, atol=1e-5)
 

@@ -12,16 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from tqdm import tqdm
 
 from glam_core.errors import ConfigurationError, DataError, closest
-from glam_core.spec import ActionSpec, ImageSpec, ObsSpec, robot_state_spec
+from glam_core.spec import ActionSpec, ImageSpec, ObsSpec, joint_action_spec, robot_state_spec
 from glam_sim.cell import Cell
 from glam_sim.model import EMBODIMENTS
 from glam_sim.rollout import Episode, ExpertController, Recording, rollout
+from glam_sim.sources import Source, find_source
+from glam_sim.sources import plain as plain_source
 from glam_sim.tasks import TASKS
 from glam_training.config import differences, plain
 from glam_training.data.store import INFO_FILE, EpisodeArrays, Provenance, Store, StoreInfo
@@ -33,6 +35,8 @@ MIN_SUCCESS = 0.2
 
 _MAY_DIFFER = ("out", "episodes", "workers")
 """Fields of the config that do not change what the n-th episode is."""
+_ADDED_LATER = {"source": "", "action_space": "tool"}
+"""What stores were recorded with before there was a choice."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,13 @@ class DemosConfig:
     task: str = "stack_two"
     """Task that is demonstrated."""
     embodiment: str = "gen3"
-    """"gen3" (target, with action labels) or "umi" (auxiliary, its actions are hidden from training)."""
+    """"gen3" (target, with action labels) or "umi" (auxiliary, its actions are hidden from training), in the plain
+    cell; a source brings its own."""
+    source: str = ""
+    """Whose demonstrations, from whose cell: "gen3" (target), "umi" or "twin" (both auxiliary); empty, the plain
+    cell."""
+    action_space: Literal["tool", "joint"] = "tool"
+    """What an action moves: the tool, or the joints of an arm (the robot state then holds the joints too)."""
     episodes: int = 100
     """Successful episodes that the store holds in the end."""
     cameras: tuple[str, ...] = ()
@@ -63,6 +73,9 @@ class DemosConfig:
             raise ConfigurationError(closest(self.task, TASKS, "task"))
         if self.embodiment not in EMBODIMENTS:
             raise ConfigurationError(closest(self.embodiment, EMBODIMENTS, "embodiment"))
+        embodiment = self.setting.embodiment  # raises now if the source is unknown
+        if self.action_space == "joint" and embodiment != "gen3":
+            raise ConfigurationError(f"{embodiment} has no joints; record it with --action-space tool")
         known = TASKS[self.task].layout.cameras
         for camera in self.cameras:
             if camera not in known:
@@ -72,6 +85,11 @@ class DemosConfig:
         for name in ("episodes", "image_size", "workers"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def setting(self) -> Source:
+        """Where the demonstrations come from."""
+        return find_source(self.source) if self.source else plain_source(self.embodiment)
 
 
 @dataclass(frozen=True)
@@ -92,7 +110,8 @@ def record_demos(config: DemosConfig) -> DemosResult:
     store = _open_or_create(config)
     attempts = int(store.seeds[-1]) + 1 - config.seed if store.num_episodes else 0
     results = ordered_map(partial(_make_demonstrator, config), itertools.count(config.seed + attempts), config.workers)
-    progress = tqdm(total=config.episodes, initial=store.num_episodes, desc=f"{config.task} {config.embodiment}")
+    what = f"{config.task} {config.source or config.embodiment}"
+    progress = tqdm(total=config.episodes, initial=store.num_episodes, desc=what)
     try:
         while store.num_episodes < config.episodes:
             episode = next(results)
@@ -146,32 +165,38 @@ def _open_or_create(config: DemosConfig) -> Store:
 
 def _content(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a plain config that decides what an episode is."""
-    return {name: value for name, value in config.items() if name not in _MAY_DIFFER}
+    return {**_ADDED_LATER, **{name: value for name, value in config.items() if name not in _MAY_DIFFER}}
 
 
 def _make_info(config: DemosConfig, provenance: Provenance) -> StoreInfo:
-    with Cell(config.task, config.embodiment) as cell:
+    with _make_cell(config) as cell:
         arms, scene_spec, mask_classes = cell.arms, cell.scene_spec(), cell.mask_classes
-    size = config.image_size
+    size, setting = config.image_size, config.setting
+    joint = config.action_space == "joint"
     return StoreInfo(
         task=config.task,
-        embodiment=config.embodiment,
-        source="simulation",
+        embodiment=setting.embodiment,
+        source=setting.name,
         obs_spec=ObsSpec(images=tuple(ImageSpec(name=name, height=size, width=size) for name in config.cameras)),
-        action_spec=ActionSpec(arms=arms),
-        state_spec=robot_state_spec(arms),
+        action_spec=joint_action_spec(arms) if joint else ActionSpec(arms=arms),
+        state_spec=robot_state_spec(arms, with_joints=joint),
         scene_spec=scene_spec,
-        has_actions=config.embodiment == "gen3",
+        has_actions=setting.has_actions,
         mask_classes=mask_classes if config.masks else (),
         provenance=provenance,
     )
 
 
+def _make_cell(config: DemosConfig) -> Cell:
+    size, setting = (config.image_size, config.image_size), config.setting
+    return Cell(config.task, setting.embodiment, size, setting)
+
+
 def _make_demonstrator(config: DemosConfig) -> Callable[[int], Episode]:
     """A function from a seed to an episode, with a cell of its own."""
-    cell = Cell(config.task, config.embodiment, image_size=(config.image_size, config.image_size))
-    controller = ExpertController(config.task, config.embodiment)
-    record = Recording(cameras=config.cameras, masks=config.cameras if config.masks else ())
+    cell = _make_cell(config)
+    controller = ExpertController.of(config.task, config.setting)
+    record = Recording(config.cameras, masks=config.cameras if config.masks else (), action_space=config.action_space)
     return lambda seed: rollout(cell, controller, seed, record=record)
 
 
@@ -179,4 +204,4 @@ def _as_arrays(episode: Episode, config: DemosConfig) -> EpisodeArrays:
     arrays = {f"images/{name}": frames for name, frames in episode.images.items()}
     arrays |= {f"masks/{name}": frames for name, frames in episode.masks.items()}
     arrays |= {"state": episode.state, "action": episode.action, "scene": episode.scene}
-    return EpisodeArrays(arrays, episode.seed, episode.success, config.task, config.embodiment)
+    return EpisodeArrays(arrays, episode.seed, episode.success, config.task, config.setting.embodiment)

@@ -40,6 +40,21 @@ def test_content_does_not_depend_on_workers_or_interruptions(tmp_path):
     assert record_demos(replace(config, out=tmp_path / "parts")).store.num_episodes == 3
 
 
+def test_sources_and_action_spaces(tmp_path):
+    umi = record_demos(DemosConfig(tmp_path / "umi", task="lift", source="umi", episodes=1, workers=1)).store
+    assert (umi.info.source, umi.info.embodiment, umi.info.has_actions) == ("umi", "umi", False)
+    with pytest.raises(DataError, match="auxiliary source"):
+        umi.load(["state"])
+    joint = DemosConfig(tmp_path / "joint", task="lift", source="gen3", action_space="joint", episodes=1, workers=1)
+    arm = record_demos(joint).store
+    assert arm.info.action_spec.moves_joints
+    assert arm.load(["action"])["action"].shape == (arm.num_frames, 8)
+    assert arm.load(["state"])["state"].shape == (arm.num_frames, arm.info.state_spec.size)
+    assert arm.info.scene_spec == umi.info.scene_spec
+    with pytest.raises(ConfigurationError, match="umi has no joints"):
+        DemosConfig(tmp_path / "store", source="umi", action_space="joint")
+
+
 def test_failures_are_replaced_by_the_next_seed(tmp_path, monkeypatch):
     make = demos._make_demonstrator
 
@@ -77,6 +92,7 @@ def test_another_config_is_refused(tmp_path):
     [
         ({"task": "stack_to"}, "did you mean 'stack_two'"),
         ({"embodiment": "gen4"}, "did you mean 'gen3'"),
+        ({"source": "twim"}, "did you mean 'twin'"),
         ({"cameras": ("frnt",)}, "did you mean 'front'"),
         ({"masks": True}, "masks need cameras"),
         ({"episodes": 0}, "episodes must be at least 1"),

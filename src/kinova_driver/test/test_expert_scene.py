@@ -21,8 +21,8 @@ def test_the_scene_of_a_vector_is_that_of_the_cell(task: str) -> None:
         cell.reset(4)
         scene = seen_scene(cell.scene_vector(), task, cell.arms)
         assert list(scene.objects) == list(cell.objects)
-        for arm, tool in cell.tools.items():
-            np.testing.assert_allclose(scene.tools[arm].T_base_tool, tool.T_base_tool, atol=5e-3)
+        for arm, hand in cell.hands.items():
+            np.testing.assert_allclose(scene.hands[arm].T_world_tool, hand.T_world_tool, atol=5e-3)
             np.testing.assert_array_equal(scene.bases[arm], cell.bases[arm])
         for item in cell.task.objects:
             seen, real = scene.objects[item.name], cell.objects[item.name]

@@ -74,7 +74,8 @@ class StoreInfo(Schema):
     state_spec: VectorSpec
     scene_spec: VectorSpec | None = None
     has_actions: bool
-    """False for an auxiliary source: `Store.load` refuses its actions, which are kept for measurements only."""
+    """False for an auxiliary source: `Store.load` refuses its actions and robot states, which are kept for measurements
+    only."""
     mask_classes: tuple[str, ...] = ()
     """Names of the mask values 1, 2, ...; empty without masks."""
     provenance: Provenance
@@ -212,15 +213,11 @@ class Store:
             DataError: an unknown key, hidden actions, or more episodes asked for than there are.
         """
         keys = tuple(keys)
-        if "action" in keys and not self.info.has_actions:
-            raise DataError(
-                f"{self.path} is an auxiliary source, its actions are hidden from training; "
-                "measurements and rivals that need them call load_hidden"
-            )
+        self._refuse_hidden(keys)
         return self.load_hidden(keys, episodes)
 
     def load_hidden(self, keys: Iterable[str], episodes: int | None = None) -> dict[str, np.ndarray]:
-        """As `load`, with the actions of an auxiliary source too: for measurements and rivals that need them."""
+        """As `load`, with what an auxiliary source hides too: for measurements and rivals that need it."""
         if episodes is not None and not 0 < episodes <= self.num_episodes:
             raise DataError(f"{self.path} has {self.num_episodes} episodes, {episodes} were asked for")
         frames = self.num_frames if episodes is None else int(self.episode_ends[episodes - 1])
@@ -238,8 +235,7 @@ class Store:
             DataError: an unknown key, hidden actions, or an episode that is not there.
         """
         keys = tuple(keys)
-        if "action" in keys and not self.info.has_actions:
-            raise DataError(f"{self.path} is an auxiliary source, its actions are hidden from training")
+        self._refuse_hidden(keys)
         slices = self.episode_slices()
         if wrong := [int(i) for i in episodes if not 0 <= i < len(slices)]:
             raise DataError(f"{self.path} has {len(slices)} episodes, number {wrong[0]} was asked for")
@@ -286,6 +282,14 @@ class Store:
         except (FileNotFoundError, ValueError) as error:
             raise DataError(f"{path} has an {INFO_FILE} but no zarr v3 group: {error}") from error
         return cls(path, info, group, writable)
+
+    def _refuse_hidden(self, keys: tuple[str, ...]) -> None:
+        hidden = [key for key in ("action", "state") if key in keys]
+        if hidden and not self.info.has_actions:
+            raise DataError(
+                f"{self.path} is an auxiliary source, its {' and its '.join(hidden)} are hidden from training; "
+                "measurements and rivals that need them call load_hidden"
+            )
 
     def _check(self, episode: EpisodeArrays) -> int:
         """Validate an episode and return its number of frames."""
