@@ -41,7 +41,8 @@ def test_a_follower_follows_without_gradient():
     torch.testing.assert_close(out, torch.ones(1, 3) @ (start + 0.5).T + network.bias.detach())
 
 
-def test_keypoints_follow_the_squares_of_a_made_up_world(tmp_path: Path, monkeypatch):
+@pytest.mark.timeout(600)
+def test_keypoints_follow_what_moves_in_a_made_up_world(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(encoders, "_BATCH", 16)
     episodes = [make_episode(seed) for seed in range(40)]
     images = torch.cat([torch.from_numpy(e.arrays["images/front"]) for e in episodes]).numpy()
@@ -50,7 +51,7 @@ def test_keypoints_follow_the_squares_of_a_made_up_world(tmp_path: Path, monkeyp
     perception = KeypointPerception(1, PerceptionConfig(segmenter_width=8, keypoints=6))
     draw = encoders._Draw([Frames([images], [], ends)], torch.device("cpu"))
     with Run.create(tmp_path / "run", plain({"seed": 0}), {}) as run:
-        optim = OptimConfig(steps=250, learning_rate=4e-3, warmup_steps=20, ema_decay=0.95)
+        optim = OptimConfig(steps=150, learning_rate=3e-3, warmup_steps=20, ema_decay=0.95)
         fit_group([KeypointObjective(perception)], draw.pairs, optim, Group([run], [0], torch.device("cpu")), "encoder")
     new = [make_episode(seed) for seed in range(1000, 1015)]
     seen = torch.cat([torch.from_numpy(e.arrays["images/front"]) for e in new])
@@ -58,12 +59,13 @@ def test_keypoints_follow_the_squares_of_a_made_up_world(tmp_path: Path, monkeyp
     with torch.inference_mode():
         points, patches = perception.eval()(seen)
     assert patches.shape[1] == perception.glimpse_count and points.shape == (300, perception.moment_size)
-    # The places of both squares can be read from the keypoints linearly.
-    x = torch.cat([points, torch.ones(len(points), 1)], 1).double()
+    # The place of the square that moves can be read from the keypoints linearly.
+    x = (points - points.mean(0)) / points.std(0).clamp_min(0.02)
+    x = torch.cat([x, torch.ones(len(x), 1)], 1)
     train, test = slice(0, 200), slice(200, 300)
-    weights = torch.linalg.lstsq(x[train], places[train].double()).solution
-    residual = (x[test] @ weights - places[test]).square().mean(0)
-    assert (residual < 0.3 * places[test].double().var(0)).all()
+    weights = torch.linalg.solve(x[train].T @ x[train] + 0.2 * torch.eye(x.shape[1]), x[train].T @ places[train, :2])
+    residual = (x[test] @ weights - places[test, :2]).square().mean(0)
+    assert (residual < 0.3 * places[test, :2].var(0)).all()
 
 
 @pytest.mark.parametrize("pair", [False, True])

@@ -30,7 +30,7 @@ from glam_training.models.perception import PerceptionConfig, Segmenter, glimpse
 PARTS = 3  # u, v, spread
 FORWARD_WEIGHT = 0.05
 _FOLLOW = 0.02
-_SHARPNESS = 5.0
+_SHARPNESS = 3.0
 """Of the softmax: untrained maps are nearly flat, and their centres would hardly move."""
 _LATENT = 16
 _BLOB = 0.12
