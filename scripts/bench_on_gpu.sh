@@ -5,7 +5,7 @@
 #
 # Python needs torch, and on PYTHONPATH what requirements/training.txt names beside it. Images are rendered through EGL:
 # where the driver's own description of itself is not found, set __EGL_VENDOR_LIBRARY_FILENAMES.
-# RESULTS receives matrix.tgz (the records), models.tgz.* (the runs of the first seed, without checkpoints; join the
+# RESULTS receives matrix.tgz (the records), models.tgz.* (the runs that MODELS names, without checkpoints; join the
 # parts with cat) and the log, also when the time is over or the matrix fails. GLAM_COMMIT names the commit where there
 # is no checkout to ask. Run again in the same WORK folder, it goes on.
 set -euo pipefail
@@ -14,6 +14,7 @@ results="$(mkdir -p "$1" && cd "$1" && pwd)"
 shift
 work="${WORK:-/tmp/glam_bench}"
 cores="$(nproc)"
+models="${MODELS:-*/images/*/glam_o-*seed0/* */images/*/mip-slots-*seed0/* */state/stack_two/glam-target20-aux400-seed0/*}"
 export PYTHONPATH="$root/src/glam_core:$root/src/glam_sim:$root/src/glam_training${PYTHONPATH:+:$PYTHONPATH}"
 export MUJOCO_GL="${MUJOCO_GL:-egl}" PYTHONUNBUFFERED=1 TQDM_MININTERVAL=10
 vendor=/usr/local/nvidia/share/glvnd/egl_vendor.d/10_nvidia.json
@@ -25,8 +26,10 @@ pack() {
     mkdir -p "$work/results"
     tar -C "$work" -czf "$results/matrix.tgz" results
     if [ -d "$work/runs" ]; then
-        (cd "$work" && find runs -path '*-seed0/*' \( -name model.pt -o -name '*.json' -o -name '*.npz' \) -print0 |
-            tar --null -T - -czf - | split -b 15m -d - "$results/models.tgz.")
+        local pattern
+        (cd "$work" && set -f && for pattern in $models; do
+            find runs -path "$pattern" \( -name model.pt -o -name '*.json' -o -name '*.npz' \) -print0
+        done | tar --null -T - -czf - | split -b 15m -d - "$results/models.tgz.")
     fi
     ls -l "$results"
 }

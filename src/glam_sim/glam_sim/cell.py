@@ -331,6 +331,21 @@ class Cell:
         self._place(name, T_world_object[:3, 3], [w, x, y, z])
         mujoco.mj_forward(self._model, self._data)
 
+    def show(self, hands: Mapping[str, Hand], objects: Mapping[str, ObjectState]) -> None:
+        """Puts tools and objects somewhere at rest, and lets no time pass: to see here what has happened elsewhere.
+
+        Args:
+            hands: where the tools truly are, by arm.
+            objects: the objects, by name.
+        """
+        for arm, hand in hands.items():
+            self._motions[arm].reset(self._T_base_world[arm] @ hand.T_world_tool)
+            self._fingers[arm].reset(hand.gripper)
+        for name, state in objects.items():
+            x, y, z, w = quaternion_xyzw_from_matrix(state.rotation)
+            self._place(name, state.position, [w, x, y, z])
+        mujoco.mj_forward(self._model, self._data)
+
     def touching(self, name: str) -> set[str]:
         """Names of the bodies in contact with an object: objects, "table", parts of an arm ("arm/left_finger")."""
         others = set()

@@ -107,7 +107,7 @@ def record_demos(config: DemosConfig) -> DemosResult:
         ConfigurationError: the store at `config.out` was recorded with other settings.
         DataError: something else stands at `config.out`, or the expert hardly ever succeeds.
     """
-    store = _open_or_create(config)
+    store = open_or_create(config)
     attempts = int(store.seeds[-1]) + 1 - config.seed if store.num_episodes else 0
     results = ordered_map(partial(_make_demonstrator, config), itertools.count(config.seed + attempts), config.workers)
     what = f"{config.task} {config.source or config.embodiment}"
@@ -142,7 +142,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
 
-def _open_or_create(config: DemosConfig) -> Store:
+def open_or_create(config: DemosConfig) -> Store:
+    """The store that `config` asks for, to be appended to."""
     provenance = Provenance(
         command=command_line(),
         config=plain(config),

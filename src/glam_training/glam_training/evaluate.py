@@ -31,6 +31,7 @@ from glam_core.stats import Summary, summarize, wilson_interval
 from glam_core.tool import ToolCommand, ToolState
 from glam_sim.cell import Cell
 from glam_sim.rollout import rollout
+from glam_sim.sources import find_source
 from glam_training.card import model_card
 from glam_training.config import plain
 from glam_training.parallel import ordered_map
@@ -55,6 +56,8 @@ class EvalConfig:
     """Processes, each with one inference thread."""
     latency_s: float = 0.05
     """Simulated time from the capture of an observation to the arrival of its chunk."""
+    source: str = ""
+    """Whose cell, as in `glam demos --source`: that of the demonstrations; empty, the plain cell."""
     station: Path = Path("config/stations/sim.yaml")
     """Station file whose safety limits apply."""
     out: Path | None = None
@@ -99,6 +102,8 @@ class Conditions:
     embodiment: str
     latency_s: float = 0.05
     safety_limits: SafetyLimits | None = None
+    source: str = ""
+    """Whose cell, one of `glam_sim.sources.SOURCES`: that of the demonstrations; empty, the plain cell."""
     max_steps: int | None = None
     """Steps of 0.1 s; the task's horizon if None."""
     filmed: tuple[int, ...] = ()
@@ -197,6 +202,7 @@ def evaluate_folder(config: EvalConfig) -> Result:
         task=manifest.task,
         embodiment=manifest.embodiment,
         latency_s=config.latency_s,
+        source=config.source,
         safety_limits=load_station(config.station).limits(manifest.action_spec.arms[0]),
         filmed=tuple(seeds[: config.video_episodes]) if config.video is not None else (),
     )
@@ -334,7 +340,9 @@ def _make_evaluator(make_policy: Callable[[], Policy], conditions: Conditions) -
     policy = make_policy()
     controller = _PolicyController(policy, conditions)
     sizes = [(image.height, image.width) for image in policy.obs_spec.images]
-    cell = Cell(conditions.task, conditions.embodiment, **({"image_size": max(sizes)} if sizes else {}))
+    source = find_source(conditions.source) if conditions.source else None
+    size = {"image_size": max(sizes)} if sizes else {}
+    cell = Cell(conditions.task, conditions.embodiment, source=source, **size)
 
     def run_episode(seed: int) -> Outcome:
         episode = rollout(cell, controller, seed, conditions.max_steps)

@@ -13,8 +13,6 @@ from torch import Tensor
 from glam_training.latent_space import View
 from glam_training.models.glam import Gaussian, Glam
 
-STATE_SIZE = 10
-"""Numbers of one arm in a robot state: position, rotation, gripper."""
 PAIRED_CHOICES = 64
 """Transitions among which the partner of a paired one is to be found."""
 PAIRED_DRAWS = 50
@@ -168,7 +166,7 @@ def paired_gate(first: View, second: View) -> Gate:
 
 def tool_motion(view: View) -> Tensor:
     """Displacement of each tool (m) and change of each gripper over one latent: (M, 4 * arms)."""
-    moved = (view.next_state - view.state).unflatten(1, (-1, STATE_SIZE))
+    moved = (view.next_state - view.state).unflatten(1, (view.arms, -1))
     return torch.cat([moved[..., :3], moved[..., 9:10]], -1).flatten(1)
 
 

@@ -73,6 +73,7 @@ class View:
         next_state: (M, S) robot state k steps later.
         action: (M, k A) actions on the way, where the source has tool or joint actions of the target's size.
         episode: (M,) int64 number of the episode.
+        arms: how many there are.
         store: the demonstrations.
         episodes: how many of them.
     """
@@ -85,6 +86,7 @@ class View:
     next_state: Tensor
     action: Tensor
     episode: Tensor
+    arms: int
     store: Store
     episodes: int
 
@@ -141,6 +143,7 @@ def look(space: LatentSpace, path: Path, episodes: int | None = None, name: str 
         next_state=hidden["state"][later],
         action=chunk_actions(hidden["action"], now, space.step),
         episode=torch.searchsorted(ends, now.contiguous(), right=True),
+        arms=len(store.info.action_spec.arms),
         store=store,
         episodes=len(source.episode_ends),
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 import tyro
 
-from glam_core.errors import DataError
 from glam_sim.cell import Cell
 from glam_training.gates import (
     ForwardLosses,
@@ -30,6 +29,7 @@ from glam_training.gates import (
     posteriors,
 )
 from glam_training.latent_space import LatentSpace, View, look, open_latent_space
+from glam_training.pairs import record_pairs
 from glam_training.probe_plots import plot_forward, plot_kl, plot_latents, plot_replay
 from glam_training.replay import Replays, replay_source
 
@@ -47,8 +47,10 @@ class ProbeConfig:
     """Held-out store of the target robot."""
     auxiliary: tuple[Path, ...]
     """Held-out stores of other sources; their hidden poses and actions are read here, for measuring only."""
-    paired: tuple[Path, Path] | None = None
-    """Two stores of the same motions, shown with two embodiments."""
+    paired: int = 10
+    """Motions that are shown in the cells of two sources, for paired renders; 0 leaves them out."""
+    paired_seed: int = 60000
+    """Seed of the first of them."""
     episodes: int | None = None
     """Use only the first so many episodes of each store."""
     out: Path | None = None
@@ -78,7 +80,7 @@ def probe(config: ProbeConfig) -> list[Gate]:
         gates += replay_gates(replayed)
     for i, view in enumerate(others):
         gates += motion_gates(target, view)[0 if i == 0 else 1 :]
-    if config.paired is not None:
+    if config.paired:
         gates.append(paired_gate(*_paired(space, config)))
     _write(config, space, gates, losses, replays, [target, *others])
     return gates
@@ -115,14 +117,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _paired(space: LatentSpace, config: ProbeConfig) -> tuple[View, View]:
-    assert config.paired is not None
-    first, second = (look(space, path, config.episodes) for path in config.paired)
-    if len(first.z) != len(second.z) or not torch.equal(first.episode, second.episode):
-        raise DataError(
-            f"{config.paired[0]} and {config.paired[1]} do not hold the same motions: "
-            f"{len(first.z)} and {len(second.z)} transitions"
-        )
-    return first, second
+    cameras = space.contract.obs_spec["images"]
+    size = cameras[0]["height"] if cameras else 96
+    folder = config.folder / "paired"
+    names = tuple(camera["name"] for camera in cameras)
+    first, second = record_pairs(folder, space.contract.task, config.paired, config.paired_seed, names, size)
+    return look(space, first, config.paired), look(space, second, config.paired)
 
 
 def _write(

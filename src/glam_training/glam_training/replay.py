@@ -15,7 +15,7 @@ from torch import Tensor
 from glam_core.pose import transform
 from glam_core.tool import ToolCommand, commands_from_action, state_vector, tools_from_state_vector
 from glam_sim.cell import Cell
-from glam_training.gates import STATE_SIZE, shuffled
+from glam_training.gates import shuffled
 from glam_training.latent_space import LatentSpace, View
 
 REPLAY_S = 2.0
@@ -98,9 +98,9 @@ def replay_source(space: LatentSpace, view: View, cell: Cell) -> Replays:
         start = view.state[steps[0]]
         truth = torch.cat([start[None], view.next_state[steps]])
         reached = replay(space, cell, view.z[steps], start)
-        errors.append(_distance(truth, reached))
-        wrong.append(_distance(truth, replay(space, cell, mixed[steps], start)))
-        ways.append((_ways(truth)[:, 0], _ways(reached)[:, 0]))
+        errors.append(_distance(truth, reached, view.arms))
+        wrong.append(_distance(truth, replay(space, cell, mixed[steps], start), view.arms))
+        ways.append((_ways(truth, view.arms)[:, 0], _ways(reached, view.arms)[:, 0]))
     hits, events, decoded = count_events(space, view, view.z)
     middle = int(np.argsort([e[-1] for e in errors])[len(errors) // 2]) if errors else 0
     empty = np.zeros((0, count))
@@ -193,12 +193,12 @@ def _f1(hits: int, events: int, decoded: int) -> float:
     return 2 * hits / max(1, events + decoded)
 
 
-def _ways(states: Tensor) -> np.ndarray:
+def _ways(states: Tensor, arms: int) -> np.ndarray:
     """Displacement of each tool since the first of the states (T, S): (T, arms, 3) m."""
-    positions = states.unflatten(1, (-1, STATE_SIZE))[..., :3]
+    positions = states.unflatten(1, (arms, -1))[..., :3]
     return (positions - positions[:1]).numpy()
 
 
-def _distance(truth: Tensor, reached: Tensor) -> np.ndarray:
+def _distance(truth: Tensor, reached: Tensor, arms: int) -> np.ndarray:
     """(T,) m after each step; of two arms, the farther."""
-    return np.linalg.norm(_ways(truth) - _ways(reached), axis=-1).max(-1)[1:]
+    return np.linalg.norm(_ways(truth, arms) - _ways(reached, arms), axis=-1).max(-1)[1:]

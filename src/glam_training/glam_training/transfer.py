@@ -19,7 +19,7 @@ import tyro
 
 from glam_core.tool import ToolCommand, commands_from_action, state_vector, tools_from_state_vector
 from glam_sim.cell import COMMAND_STEP_S, Cell
-from glam_sim.scene import scene_from_vector
+from glam_sim.scene import scene_from_vector, scene_spec
 from glam_training.latent_space import LatentSpace, View, look, open_latent_space
 from glam_training.probe_plots import plot_replay
 from glam_training.provenance import command_line, git_commit, package_versions
@@ -161,6 +161,6 @@ def _source_frames(
 
 
 def _place_objects(cell: Cell, scene: np.ndarray) -> None:
-    """Put the objects where a scene vector has them."""
-    for name, placed in scene_from_vector(scene, cell.task).objects.items():
+    """Put the objects where a scene vector has them; what it says of the look stands at its end."""
+    for name, placed in scene_from_vector(scene[: scene_spec(cell.task).size], cell.task).objects.items():
         cell.move_object(name, placed.T_world_object)

@@ -37,7 +37,7 @@ from glam_training.matrix.record import (
     starts,
     write_record,
 )
-from glam_training.matrix.stores import StoreNeed, needs, stores
+from glam_training.matrix.stores import SOURCE, StoreNeed, needs, stores
 from glam_training.matrix.work import Cost, Methods, Played, TrainedTogether, hardware, play, train, versions
 from glam_training.provenance import command_line, git_commit
 from glam_training.targets import stage_1_shape
@@ -314,7 +314,11 @@ class _Matrix:
             experiment=cell,
             starts=self._starts,
             episodes=collect_episodes(progress.outcomes),
-            conditions={"latency_s": self._config.latency_s, "limits": self._config.station.name},
+            conditions={
+                "latency_s": self._config.latency_s,
+                "limits": self._config.station.name,
+                "source": SOURCE["target"],
+            },
             budget=_budget(cell),
             fingerprints={need.path.name: Store.open(need.path).fingerprint for need in needed},
             cost={
@@ -368,6 +372,7 @@ class _Matrix:
         return Conditions(
             task=cell.task,
             embodiment=EMBODIMENT,
+            source=SOURCE["target"],
             latency_s=self._config.latency_s,
             safety_limits=self._limits.limits("arm"),
         )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from glam_sim.tasks import TASKS
 from glam_training.data.store import INFO_FILE, Store
 from glam_training.demos import DemosConfig, record_demos
 from glam_training.experiment import Experiment, Stores
 
 FIRST_SEED = {"target": 0, "auxiliary": 5000}
 """First seed of each store: no auxiliary demonstration starts where a target one does."""
-EMBODIMENT = {"target": "gen3", "auxiliary": "umi"}
-CAMERAS = ("front", "side")
+SOURCE = {"target": "gen3", "auxiliary": "umi"}
+"""Whose demonstrations they are."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ class StoreNeed:
         return DemosConfig(
             self.path,
             self.task,
-            EMBODIMENT[self.role],
-            self.episodes,
-            cameras=CAMERAS if images else (),
+            source=SOURCE[self.role],
+            action_space=self.action_space,
+            episodes=self.episodes,
+            cameras=still_cameras(self.task) if images else (),
             masks=images,
             workers=workers,
             seed=FIRST_SEED[self.role],
@@ -53,6 +55,11 @@ class StoreNeed:
     def record(self, workers: int) -> None:
         """Record the store, or the rest of it; for a few episodes it is not worth starting processes."""
         record_demos(self.config(min(workers, -(-self.episodes // 10))))
+
+
+def still_cameras(task: str) -> tuple[str, ...]:
+    """The cameras that see the whole work area of a task."""
+    return tuple(name for name in TASKS[task].layout.views if name != "overview")
 
 
 def needs(cell: Experiment, data: Path, target_episodes: int, auxiliary_episodes: int) -> tuple[StoreNeed, StoreNeed]:
