@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from glam_core.errors import ConfigurationError
-from glam_core.station import Station, load_station
+from glam_core.station import Station, control_port, load_station
 
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = {
@@ -127,3 +127,27 @@ def test_unknown_names_list_the_legal_ones(tmp_path):
         station.camera("frnt")
     with pytest.raises(ConfigurationError, match="unknown arm 'lft'; legal: left, right"):
         station.limits("lft")
+
+
+def test_simulated_arms_of_different_graphs_never_share_a_port(tmp_path):
+    arms = [{"name": "left"}, {"name": "right", "namespace": "/right"}, {"name": "third", "namespace": "/third"}]
+    station = load_station(write(tmp_path, changed(arms=arms)))
+    taken = [control_port(domain) for domain in range(102)]
+    for domain in range(102):
+        for arm in station.arm_names:
+            reached = station.reached(arm, domain)
+            assert reached.address == "127.0.0.1"
+            taken += [reached.tcp_port, reached.udp_port]
+    assert len(set(taken)) == len(taken)
+    assert max(taken) < 32768  # below those that the system hands out
+
+
+def test_ports_and_addresses_of_the_file_stay(tmp_path):
+    arms = [
+        {"name": "left", "tcp_port": 4000},
+        {"name": "right", "backend": "kortex", "address": "192.168.1.10", "namespace": "/right"},
+    ]
+    station = load_station(write(tmp_path, changed(arms=arms)))
+    assert (station.reached("left", 3).tcp_port, station.reached("left", 3).udp_port) == (4000, 10061)
+    real = station.reached("right", 3)
+    assert (real.address, real.tcp_port) == ("192.168.1.10", None)

@@ -95,6 +95,13 @@ def test_recording_needs_no_model(simulated: Place) -> None:
     assert [process.name for process in robot(simulated, Simulation("lift")).processes] == ["simulated_cell", "driver"]
 
 
+def test_two_simulated_arms_have_a_driver_each(model: Path) -> None:
+    place = Place.read(resources.station_file("sim_two"))
+    processes = by_name(deployment(place, model, Simulation("stack_three")))
+    assert list(processes)[:3] == ["/simulated_cell", "/left/driver", "/right/driver"]
+    assert deployment(place, model).lifecycle[:2] == ("/left/driver", "/right/driver")
+
+
 def test_the_hand_held_gripper_is_driven_in_the_process_of_its_cell(simulated: Place) -> None:
     (cell,) = robot(simulated, Simulation("lift", embodiment="umi")).processes
     assert cell.lifecycle == ("/driver",)

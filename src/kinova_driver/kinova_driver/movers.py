@@ -106,8 +106,14 @@ class Controller(Protocol):
 class Controllers:
     """Lets every arm's controller drive its joints, one physics step after the other, in real time."""
 
-    def __init__(self, controllers: Mapping[str, Controller]) -> None:
-        self._controllers = dict(controllers)
+    def __init__(self, controllers: Mapping[str, Controller], steps_per_cycle: int = 1) -> None:
+        """Drives arms.
+
+        Args:
+            controllers: Of every arm of the cell.
+            steps_per_cycle: Physics steps between two measurements; a divisor of those of a control tick.
+        """
+        self._controllers, self._steps = dict(controllers), steps_per_cycle
 
     def reset(self, episode: Episode) -> None:
         """Tells every controller where its joints are now."""
@@ -117,12 +123,12 @@ class Controllers:
 
     def pass_tick(self, episode: Episode, start: float, wait_until: WaitUntil) -> None:
         """Lets the physics steps of one tick pass, each at its time."""
-        for step in range(PHYSICS_STEPS_PER_CONTROL):
+        for step in range(0, PHYSICS_STEPS_PER_CONTROL, self._steps):
             now = start + step * PHYSICS_STEP_S
             wait_until(now)
-            episode.drive(
-                {arm: controller.step(episode.joint_state(arm), now) for arm, controller in self._controllers.items()}
-            )
+            drives = {arm: each.step(episode.joint_state(arm), now) for arm, each in self._controllers.items()}
+            for _ in range(self._steps):
+                episode.drive(drives)
 
     def _require_same_arms(self, episode: Episode) -> None:
         if set(episode.arms) != set(self._controllers):

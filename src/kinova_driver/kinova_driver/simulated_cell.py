@@ -49,6 +49,8 @@ _DIAGNOSTICS_PERIOD_S = 1.0
 _SLOW = 0.95
 _ARM = "gen3"
 _ANSWER_S = 2.0
+_STEPS_PER_CYCLE = 2
+"""The arms are measured every 5 ms, which leaves more of the computer to the rest of the graph."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ class CellNode(Node):
         """Whether the arms are behind sockets; otherwise `drivers` drive them in this process."""
         if self.served:
             domain = self.context.get_domain_id()
-            self._kortex = KortexCell(task, p.seed, _arm_options(self.station, domain), self._on_measured)
+            options = _arm_options(self.station, domain)
+            self._kortex = KortexCell(task, p.seed, options, self._on_measured, _STEPS_PER_CYCLE)
             self._control = ControlPort(self._kortex.tell, control_port(domain))
             self.clock = self._kortex.clock
         else:

@@ -20,6 +20,7 @@ class KortexCell:
         seed: int,
         arms: Mapping[str, ArmOptions],
         on_measured: Callable[[Snapshot], None] = lambda snapshot: None,
+        steps_per_cycle: int = 1,
     ) -> None:
         """Prepares the cell; `start` makes it and serves its arms.
 
@@ -28,8 +29,9 @@ class KortexCell:
             seed: Decides the first initial state.
             arms: How each arm is served, by its name.
             on_measured: Called with the snapshot of every control tick; it has to be quick.
+            steps_per_cycle: Physics steps (2.5 ms) between two measurements of the arms.
         """
-        self._options = dict(arms)
+        self._options, self._steps_per_cycle = dict(arms), steps_per_cycle
         self.arms: dict[str, SimulatedGen3] = {}
         self.clock = CellClock("gen3", task, seed, self._make_controllers, on_measured)
 
@@ -78,7 +80,7 @@ class KortexCell:
             )
         for name in episode.arms:
             self.arms[name] = SimulatedGen3(episode.joint_state(name), self._options[name])
-        return Controllers(self.arms)
+        return Controllers(self.arms, self._steps_per_cycle)
 
     def _close_arms(self) -> None:
         for arm in self.arms.values():
