@@ -92,7 +92,7 @@ def test_ctrl_c_ends_every_process_and_frees_the_shared_memory(place: Place, tmp
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         live.wait(lambda: False, PATIENCE_S)
-    assert len(pids) == 4
+    assert len(pids) == 5
     assert not any(alive(pid) for pid in pids)
     assert not [file for file in mapped if os.path.exists(file) and "port" not in file]
     assert signal.getsignal(signal.SIGINT) is before
