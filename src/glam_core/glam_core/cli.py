@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from glam_core.errors import GlamError, closest
@@ -50,35 +50,48 @@ INSTALLS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs `glam <command> ...`.
+    """Runs `glam <command> ...`; see `dispatch`."""
+    return dispatch("glam", COMMANDS, "The pipeline, in order:", arguments)
+
+
+def usage() -> str:
+    """The pipeline in order, one line per command."""
+    return _usage("glam", COMMANDS, "The pipeline, in order:")
+
+
+def dispatch(program: str, commands: Mapping[str, Command], title: str, arguments: Sequence[str] | None = None) -> int:
+    """Runs `<program> <command> ...`.
 
     Args:
-        arguments: Everything after `glam`; the command line's by default.
+        program: What the program is called.
+        commands: Its commands, by name.
+        title: What stands above them in the help.
+        arguments: Everything after the program; the command line's by default.
 
     Returns:
         The exit code: 0 done, 1 an error of the command, 2 an error in the call.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help"):
-        sys.stdout.write(usage())
+        sys.stdout.write(_usage(program, commands, title))
         return 0
     name, *rest = given
-    if name not in COMMANDS:
-        sys.stderr.write(f"glam: {closest(name, COMMANDS, 'command')}\n")
+    if name not in commands:
+        sys.stderr.write(f"{program}: {closest(name, commands, 'command')}\n")
         return 2
-    return _run(name, rest)
+    return _run(program, name, commands[name].target, rest)
 
 
-def usage() -> str:
-    """The pipeline in order, one line per command."""
-    lines = [f"  {name:<8}  {command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(["usage: glam <command> [--help] ...", "", "The pipeline, in order:", *lines, ""])
+def _usage(program: str, commands: Mapping[str, Command], title: str) -> str:
+    width = max(8, *map(len, commands))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in commands.items()]
+    return "\n".join([f"usage: {program} <command> [--help] ...", "", title, *lines, ""])
 
 
-def _run(name: str, arguments: list[str]) -> int:
-    module_name, function_name = COMMANDS[name].target.split(":")
+def _run(program: str, name: str, target: str, arguments: list[str]) -> int:
+    module_name, function_name = target.split(":")
     before = sys.argv
-    sys.argv = [f"glam {name}", *arguments]
+    sys.argv = [f"{program} {name}", *arguments]
     try:
         function = getattr(importlib.import_module(module_name), function_name)
         return int(function() or 0)
@@ -86,10 +99,10 @@ def _run(name: str, arguments: list[str]) -> int:
         root = (error.name or "").split(".")[0]
         if root not in INSTALLS:
             raise
-        sys.stderr.write(f"glam {name} needs '{error.name}', which is not installed. Get {INSTALLS[root]}\n")
+        sys.stderr.write(f"{program} {name} needs '{error.name}', which is not installed. Get {INSTALLS[root]}\n")
         return 1
     except GlamError as error:
-        sys.stderr.write(f"glam {name}: {error}\n")
+        sys.stderr.write(f"{program} {name}: {error}\n")
         return 1
     finally:
         sys.argv = before

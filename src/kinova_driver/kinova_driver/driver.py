@@ -283,6 +283,8 @@ class Driver:
             return None, str(error)
         if not state.is_finite():
             return None, "the measurement is not finite"
+        if state.faults:  # whoever has lost its connection has an old measurement, and a fault that says why
+            return state, ""
         age = now - state.stamp
         if age > self.limits.max_state_age_s:
             return None, f"the measurement is {age:.3f} s old"

@@ -87,6 +87,15 @@ class KortexArm:
         """How well the arm is heard."""
         return self._connection.statistics
 
+    def round_trip_s(self, count: int) -> float:
+        """Median time from asking for a measurement to having it, s."""
+        link, times = self._connection.require_link(), []
+        for _ in range(count):
+            before = time.monotonic()
+            link.feedback()
+            times.append(time.monotonic() - before)
+        return float(np.median(times))
+
     def read(self) -> ArmState:
         """The newest measurement, with the faults that the arm and the connection have by now."""
         state, _ = self._measure()

@@ -101,7 +101,7 @@ class Link:
         self._feedback_options = self._options(timeouts.feedback_s)
 
     def open(self, on_action: Callable[[Any], Any]) -> None:
-        """Connects and logs in, checks what is there, and puts the arm into single-level servoing.
+        """Connects, checks what is there, and puts the arm into single-level servoing.
 
         Args:
             on_action: Gets the notifications of the arm's own motions.
@@ -109,15 +109,27 @@ class Link:
         Raises:
             ArmError: Any of it failed; everything is closed again.
         """
+        self.look()
+        try:
+            self._check_joints()
+            self.require_single_level()
+            self._find_home()
+            self.call("OnNotificationActionTopic", on_action, self.api.messages["Common"].NotificationOptions())
+        except BaseException:
+            self.close()
+            raise
+
+    def look(self) -> None:
+        """Connects and logs in, and changes nothing.
+
+        Raises:
+            ArmError: That failed; everything is closed again.
+        """
         try:
             router = self._connect(self.api.TCPTransport(), self.endpoint.tcp_port, "TCP")
             self._clients = {name: make(router) for name, make in self.api.clients.items()}
             feedback_router = self._connect(self.api.UDPTransport(), self.endpoint.udp_port, "UDP")
             self._feedback = self.api.clients["BaseCyclic"](feedback_router)
-            self._check_joints()
-            self.require_single_level()
-            self._find_home()
-            self.call("OnNotificationActionTopic", on_action, self.api.messages["Common"].NotificationOptions())
             self.heard = time.monotonic()
         except BaseException:
             self.close()

@@ -1,0 +1,1 @@
+"""The subcommands of `kinova`. What moves the arm does so only with `--move`."""
