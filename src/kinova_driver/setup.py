@@ -14,12 +14,12 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
+        ("bin", ["bin/kinova", "bin/kinova-sim"]),
     ],
     install_requires=["glam_core"],
     entry_points={
         "console_scripts": [
             "driver_node = kinova_driver.driver_node:main",
-            "kinova-sim = kinova_driver.simulator.cli:main",
             "expert_node = kinova_driver.expert_node:main",
             "simulated_cell = kinova_driver.simulated_cell:main",
         ]

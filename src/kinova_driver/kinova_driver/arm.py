@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glam_core.errors import GlamError
-from glam_core.tool import ToolCommand, ToolState
+from glam_core.tool import ToolState
 
 
 class ArmError(GlamError):
@@ -74,10 +74,6 @@ class Arm(Protocol):
 
     def read(self) -> ArmState:
         """The newest measurement; never waits for the next one."""
-        ...
-
-    def command(self, command: ToolCommand) -> None:
-        """Moves towards a pose of the tool and a position of the gripper, at control rate."""
         ...
 
     def command_joint_speeds(self, speeds: NDArray[np.float64]) -> None:

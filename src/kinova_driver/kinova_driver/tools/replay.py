@@ -29,6 +29,7 @@ from kinova_driver.tools.target import Target
 from kinova_driver.watchdog import Watchdog, WatchdogLimits, WatchdogThread
 
 _SHOWN = 20
+_EASING = "joint_acceleration."
 _APPROACH_S = 30.0
 _SETTLE_S = 0.5
 
@@ -57,12 +58,14 @@ class Course:
     Attributes:
         commands: How many there were.
         clamped: Number of a command, and the limits that changed it.
+        eased: Commands that joints began more gently than asked, for their accelerations; that is no harm.
         worst_error_m: Largest distance of the tool from the command it was to follow.
         ended: Why it ended early; empty where it did not.
     """
 
     commands: int
     clamped: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    eased: set[int] = field(default_factory=set)
     worst_error_m: float = 0.0
     ended: str = ""
 
@@ -147,8 +150,12 @@ def _play(
             course.ended = tick.reason
             break
         if tick.sent is not None and tick.state is not None and not recorded.hold:
-            if tick.sent.clamps and index not in course.clamped:
-                course.clamped[index] = tuple(clamp.name for clamp in tick.sent.clamps)
+            names = [clamp.name for clamp in tick.sent.clamps]
+            hard = tuple(name for name in names if not name.startswith(_EASING))
+            if hard:
+                course.clamped.setdefault(index, hard)
+            elif names:
+                course.eased.add(index)
             error = tick.sent.command.T_base_tool[:3, 3] - tick.state.tool.T_base_tool[:3, 3]
             course.worst_error_m = max(course.worst_error_m, float(np.linalg.norm(error)))
         due += period
@@ -187,8 +194,8 @@ def _report(what: str, course: Course, commands: Sequence[RecordedCommand], show
     if not show_all and len(shown) > _SHOWN:
         _say(f"  and {len(shown) - _SHOWN} more")
     _say(
-        f"{what}: {course.commands} commands, {len(course.clamped)} changed by limits, the tool at most "
-        f"{1e3 * course.worst_error_m:.1f} mm from its command"
+        f"{what}: {course.commands} commands, {len(course.clamped)} changed by limits, {len(course.eased)} eased, "
+        f"the tool at most {1e3 * course.worst_error_m:.1f} mm from its command"
         + (f"; ended early: {course.ended}" if course.ended else "")
     )
 
