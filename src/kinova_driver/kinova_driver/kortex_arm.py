@@ -88,12 +88,23 @@ class KortexArm:
         return self._connection.statistics
 
     def round_trip_s(self, count: int) -> float:
-        """Median time from asking for a measurement to having it, s."""
+        """Median time from asking for a measurement to having it, s; what is lost does not count.
+
+        Raises:
+            ArmError: None of `count` came back.
+        """
         link, times = self._connection.require_link(), []
         for _ in range(count):
             before = time.monotonic()
-            link.feedback()
-            times.append(time.monotonic() - before)
+            try:
+                link.feedback()
+            except CallError as error:
+                if not error.timed_out:
+                    raise
+            else:
+                times.append(time.monotonic() - before)
+        if not times:
+            raise ArmError(f"none of {count} measurements came back from the arm at {link.endpoint}")
         return float(np.median(times))
 
     def read(self) -> ArmState:

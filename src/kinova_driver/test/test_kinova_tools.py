@@ -26,6 +26,8 @@ arms:
 safety:
   workspace_min: [0.20, -0.35, 0.005]   # the table
   workspace_max: [0.75, 0.35, 0.60]
+  command_timeout_s: 1.0  # tests run on computers that have much else to do
+  stop_timeout_s: 3.0
 """
 
 
