@@ -373,6 +373,8 @@ def test_kinematics_are_answered_both_ways(served: ServedArm) -> None:
         pose.x += 0.03
         found = client.base.ComputeInverseKinematics(Base.IKData(cartesian_pose=pose, guess=angles))
         assert client.base.ComputeForwardKinematics(found).x == pytest.approx(pose.x, abs=1e-3)
+        unnamed = Base.JointAngles(joint_angles=[Base.JointAngle(value=a.value) for a in angles.joint_angles])
+        assert client.base.ComputeForwardKinematics(unnamed) == client.base.ComputeForwardKinematics(angles)
         pose.x = 5.0
         asked = Base.IKData(cartesian_pose=pose, guess=angles)
         assert refused(client.base.ComputeInverseKinematics, asked)[1] == "METHOD_FAILED"

@@ -65,7 +65,14 @@ def joint_angles_message(positions: Array) -> Any:
 
 
 def joint_values(items: Any, what: str) -> Array:
-    """`(7,)` rad from messages with `joint_identifier` and `value` (degrees), each joint once, in any order."""
+    """`(7,)` rad from messages with `joint_identifier` and `value` (degrees), each joint once, in any order.
+
+    Programs that leave all identifiers out mean the joints in their order.
+    """
+    if len(items) == JOINT_COUNT and not any(item.joint_identifier for item in items):
+        values = np.radians([item.value for item in items])
+        if np.isfinite(values).all():
+            return values
     by_joint = {item.joint_identifier: item.value for item in items}
     if len(items) != JOINT_COUNT or set(by_joint) != set(range(JOINT_COUNT)):
         text = f"{what}: expected joints 0 to {JOINT_COUNT - 1}, not {sorted(item.joint_identifier for item in items)}"

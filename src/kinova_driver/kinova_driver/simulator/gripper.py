@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 
 OPEN, CLOSED = 0.0, 1.0
+_RESTING_1_S = 5e-3
+"""Slower fingers rest: programs wait for a speed of exactly 0."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Gripper:
 
     def measure(self, position: float, speed: float) -> None:
         """Takes what the fingers do: position 0 to 1 and its rate, 1/s."""
-        self.measured, self.measured_speed = position, speed
+        self.measured, self.measured_speed = position, speed if abs(speed) > _RESTING_1_S else 0.0
 
 
 def _within(value: float, lowest: float, highest: float) -> float:
