@@ -105,7 +105,8 @@ class CellNode(Node):
         self._status = self._publisher(EpisodeStatus, "episode_status")
         self._markers = self._publisher(MarkerArray, "scene_markers")
         self._diagnostics = self._publisher(DiagnosticArray, "/diagnostics")
-        self.create_service(ResetCell, "~/reset", self._on_reset, callback_group=MutuallyExclusiveCallbackGroup())
+        alone = MutuallyExclusiveCallbackGroup()
+        self.create_service(ResetCell, "~/reset", self._on_reset, callback_group=alone)  # type: ignore[arg-type]  # async
         self.create_timer(_STATUS_PERIOD_S, self._publish_status)
         self.create_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose)
         try:

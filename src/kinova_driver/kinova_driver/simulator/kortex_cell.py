@@ -71,7 +71,7 @@ class KortexCell:
     def _reset(self, words: list[str]) -> None:
         if not 1 <= len(words) <= 2 or not words[0].isdigit():
             raise ConfigurationError("reset SEED [TASK], such as: reset 7 stack_two")
-        self.clock.reset(int(words[0]), *words[1:])
+        self.clock.reset(int(words[0]), words[1] if len(words) == 2 else "")
 
     def _make_controllers(self, episode: Episode) -> Controllers:
         if set(episode.arms) != set(self._options):
