@@ -3,13 +3,15 @@
 A simulated arm (`kinova-sim`), the driver node and a commander that streams a circle run as processes of their own; in
 each trial one thing fails while the arm moves. A relay between the driver and the arm notes when which command passes,
 so what is measured is what the arm is told: the time from the failure until nothing but zero speed or a Stop has come,
-and until the Stop. The failure is the moment at which the signal is sent, the last command is due, or the block begins.
+and until the Stop. The failure is the moment at which the signal is sent, silence is ordered, or the block begins; the
+last fresh command came up to one period earlier.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import signal
 import socket
 import struct
@@ -61,6 +63,7 @@ _BLOCK_S = 0.6
 _ENOUGH_S = 0.6
 """A trial is over this long after the failure."""
 _MOVING_RAD_S = 0.01
+_DRIVER_PRIORITY, _PRIORITY = 1, 2
 _CENTRE, _RADIUS_M, _SPEED_M_S = (0.45, 0.0, 0.2), 0.08, 0.15
 _STATION = """
 name: bench
@@ -81,6 +84,9 @@ class WatchdogConfig:
     """Whether the driver has its guardian."""
     seed: int = 0
     """Decides when in a trial the failure comes."""
+    realtime: bool = False
+    """Keep the load of other programs out of the measurement: everything runs with real-time priority (as root), the
+    driver with a lower one than what measures it."""
 
 
 @dataclass
@@ -182,7 +188,7 @@ def command(folder: Path) -> None:
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node, silence, said = Node("commander"), Mailbox(folder / "silence"), Mailbox(folder / "said")
+    node, silence = Node("commander"), Mailbox(folder / "silence")
     publisher = node.create_publisher(ToolCommand, "command", 5)
     due, sequence = time.monotonic(), 0
     while not over.is_set():
@@ -196,7 +202,6 @@ def command(folder: Path) -> None:
         message.expires = messages.stamp_from_monotonic(now + 0.25)
         if not silence.get():
             publisher.publish(message)
-            said.put(now)
         sequence, due = (sequence + 1) % 2**31, max(due + 0.025, now)
         over.wait(max(0.0, due - time.monotonic()))
     rclpy.try_shutdown()
@@ -229,13 +234,12 @@ def drive(folder: Path) -> int:
 class Bench:
     """The processes of a trial."""
 
-    def __init__(self, arm: ArmConfig, folder: Path, guardian: bool) -> None:
-        self._arm, self._folder, self._guardian = arm, folder, guardian
+    def __init__(self, arm: ArmConfig, folder: Path, config: WatchdogConfig) -> None:
+        self._arm, self._folder, self._config = arm, folder, config
         assert arm.address is not None and arm.tcp_port is not None
         self.relay = Relay((arm.address, arm.tcp_port))
         (folder / "station.yaml").write_text(_STATION, encoding="utf-8")
-        self.silence, self.said = Mailbox(folder / "silence"), Mailbox(folder / "said")
-        self.blocked = Mailbox(folder / "blocked")
+        self.silence, self.blocked = Mailbox(folder / "silence"), Mailbox(folder / "blocked")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         rclpy.init()
         self.node = Node("bench")
@@ -268,8 +272,11 @@ class Bench:
         if name == "driver":
             arguments += ["--ros-args", "-p", f"station:={self._folder / 'station.yaml'}"]
             arguments += ["-p", f"tcp_port:={self.relay.port}", "-p", f"udp_port:={self._arm.udp_port}"]
-            arguments += ["-p", f"guardian:={str(self._guardian).lower()}", "--log-level", "error"]
-        self.processes[name] = subprocess.Popen(arguments)
+            arguments += ["-p", f"guardian:={str(self._config.guardian).lower()}", "--log-level", "error"]
+        self.processes[name] = process = subprocess.Popen(arguments)
+        if self._config.realtime:
+            priority = _DRIVER_PRIORITY if name == "driver" else _PRIORITY
+            os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(priority))
 
     def get_going(self) -> None:
         """Everything runs, and the arm moves."""
@@ -293,9 +300,9 @@ class Bench:
             self.processes[who].send_signal(signal.SIGSTOP if what == "frozen" else signal.SIGKILL)
             return now
         if what == "silent":
+            now = time.monotonic()
             self.silence.put(1.0)
-            time.sleep(0.05)
-            return self.said.get()
+            return now
         before = self.blocked.get()
         self._block.publish(Float64(data=_BLOCK_S if who == "executor" else -_BLOCK_S))
         deadline = time.monotonic() + _PATIENCE_S
@@ -361,11 +368,13 @@ def describe(failure: Failure, trials: list[Trial]) -> str:
 
 
 @contextmanager
-def bench_of(guardian: bool) -> Iterator[Bench]:
+def bench_of(config: WatchdogConfig) -> Iterator[Bench]:
     """Everything that a trial needs."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        bench = Bench(stack.enter_context(simulator()), folder, guardian)
+        if config.realtime:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
+        bench = Bench(stack.enter_context(simulator()), folder, config)
         stack.callback(bench.close)
         yield bench
 
@@ -374,7 +383,7 @@ def measure(config: WatchdogConfig, say: Callable[[str], None] = print) -> dict[
     """Runs all trials."""
     rng = np.random.default_rng(config.seed)
     results: dict[Failure, list[Trial]] = {}
-    with bench_of(config.guardian) as bench:
+    with bench_of(config) as bench:
         for failure in config.failures:
             results[failure] = [trial(bench, failure, rng.uniform(0.2, 0.5)) for _ in range(config.trials)]
             say(describe(failure, results[failure]))
