@@ -58,8 +58,10 @@ FAILURES: tuple[Failure, ...] = get_args(Failure)
 ZERO_S, STOP_S = 0.1, 0.25
 """What has to be kept."""
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 _BLOCK_S = 0.6
+_MOVES_S = 3.0
+"""A driver that was enabled follows its commander within this time, or is enabled again."""
 _ENOUGH_S = 0.6
 """A trial is over this long after the failure."""
 _MOVING_RAD_S = 0.01
@@ -283,14 +285,17 @@ class Bench:
         self.silence.put(0.0)
         for name in ("driver", "commander"):
             self.start(name)
-        self._call(Trigger, "reset")
-        self._call(SetBool, "enable", data=True)
-        since = time.monotonic()
-        deadline = since + _PATIENCE_S
-        while not (self.relay.passed.moving and self.relay.passed.moving[-1] > since):
-            if time.monotonic() > deadline:
-                raise GlamError("the arm does not move; see the driver's output")
-            self._executor.spin_once(timeout_sec=0.01)
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            self._call(Trigger, "reset")
+            self._call(SetBool, "enable", data=True)
+            since = time.monotonic()
+            while time.monotonic() < since + _MOVES_S:
+                self._executor.spin_once(timeout_sec=0.01)
+                moving = self.relay.passed.moving
+                if moving and moving[-1] > since and time.monotonic() - moving[-1] < _MOVES_S / 10:
+                    return
+        raise GlamError("the arm does not move; see the driver's output")
 
     def fail(self, failure: Failure) -> float:
         """Makes something fail; returns when: monotonic clock, s."""
@@ -319,6 +324,10 @@ class Bench:
             self.processes[who].send_signal(signal.SIGCONT)
         elif what == "killed":
             self.processes[who].wait()
+            # DDS takes a while to find out that somebody was killed; who talked to it would wait for it until then.
+            if who == "driver":
+                self.processes["commander"].kill()
+                self.processes["commander"].wait()
 
     def _call(self, kind: type, name: str, **fields: Any) -> None:
         client = self.node.create_client(kind, name)
