@@ -1,4 +1,4 @@
-"""The driver's process against simulated arms: signals, wrong addresses, and two arms that leave each other alone."""
+"""The driver's process against a simulated arm: signals, and wrong addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import JointState
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
 from glam_core.gen3 import JOINTS
 from glam_msgs.msg import ToolState
@@ -184,38 +183,3 @@ def test_a_real_address_needs_kinovas_package(station: Station) -> None:
     assert process.returncode == 1
     assert "kortex_api" in output
     assert "Traceback" not in output
-
-
-@pytest.mark.parametrize("station", [("left", "right")], indirect=True)
-@pytest.mark.parametrize("how", ["stop", "emergency_stop", "SIGKILL"])
-def test_stopping_one_arm_neither_stops_nor_jerks_the_other(station: Station, how: str) -> None:
-    with ExitStack() as stack:
-        arms = {}
-        for name in ("left", "right"):
-            arms[name] = LiveArm()
-            stack.callback(arms[name].close)
-            station.drive(name, *ports(arms[name]))
-        for name in arms:
-            station.enable(name)
-            stack.callback(Turning(station, name).end)
-        wait_for(lambda: all(live.speeds[6] > 0.19 for live in arms.values()))
-        speeds: list[float] = []
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(0.002):
-                speeds.append(float(arms["right"].speeds[6]))
-
-        watching = threading.Thread(target=watch)
-        watching.start()
-        if how == "SIGKILL":
-            station.processes["left"].kill()
-        else:
-            assert station.call(Trigger, f"/left/{how}")[0]
-        wait_for(lambda: not arms["left"].moving)
-        time.sleep(0.3)
-        over.set()
-        watching.join()
-        assert arms["right"].moving
-        assert max(speeds) - min(speeds) < 0.02
-        assert not arms["left"].moving
