@@ -133,6 +133,8 @@ class SafetyFilter:
         assert self._position is not None
         # The previous command lies in both sets below, except where the arm itself was moved away from it.
         origin = _into_ball(self._position, measured, limits.max_jump_m)
+        if any(_contains(zone, origin) for zone in limits.keep_out):
+            origin = measured  # the way back from the previous command to the arm led through a zone
         target = np.clip(asked, limits.workspace_min, limits.workspace_max)
         for axis, name in enumerate("xyz"):
             if target[axis] != asked[axis]:
@@ -264,6 +266,10 @@ def _block(zone: KeepOut, origin: Vector3, target: Vector3) -> tuple[int, float]
     if not crosses_box(origin, target, low, high):
         return None
     return axis, float(low[axis] if is_below else high[axis])
+
+
+def _contains(zone: KeepOut, point: Vector3) -> bool:
+    return all(low < value < high for value, low, high in zip(point.tolist(), zone.min, zone.max, strict=True))
 
 
 def crosses_box(start: Vector3, end: Vector3, low: Vector3, high: Vector3) -> bool:

@@ -360,6 +360,16 @@ def test_a_tool_inside_of_a_zone_may_leave_by_the_nearest_face_alone():
     np.testing.assert_allclose(position_of(out), [0.45, 0.0, 0.15])
 
 
+def test_an_arm_that_was_moved_to_the_other_side_of_a_zone_is_not_led_into_it():
+    safety = SafetyFilter(relaxed(keep_out=(POST,), max_jump_m=0.08))
+    before = safety.filter(command([0.48, 0.0, 0.2]), measured([0.48, 0.0, 0.2]), 0.0)
+    np.testing.assert_allclose(position_of(before), [0.48, 0.0, 0.2])
+    # Within the jump of the arm, on the straight way back to the previous command, is the zone.
+    after = safety.filter(command([0.48, 0.0, 0.2]), measured([0.64, 0.0, 0.2]), 0.1)
+    assert not inside(POST, position_of(after))
+    np.testing.assert_allclose(position_of(after), [0.6, 0.0, 0.2])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_random_commands_never_enter_a_zone(seed):
     rng = np.random.default_rng(seed)
