@@ -203,6 +203,12 @@ class _Senses:
         for vector in spec.vectors:
             if vector.name not in self._sources:
                 raise ConfigurationError(closest(vector.name, self._sources, "vector"))
+            if vector.name == "scene" and vector.size != cell.scene_spec().size:
+                raise ConfigurationError(
+                    f"the policy expects scenes of {vector.size} numbers, those of this cell have "
+                    f"{cell.scene_spec().size}; scenes of a source show its look: evaluate with the source of the "
+                    "demonstrations"
+                )
         self._history: deque[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = deque(maxlen=spec.history)
 
     def _state(self) -> np.ndarray:

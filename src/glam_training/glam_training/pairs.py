@@ -1,4 +1,4 @@
-"""Paired renders: one motion, seen in the cells of two sources. For probes alone; no training ever sees them."""
+"""Paired renders: one motion, seen in the cells of several sources. For probes alone; no training ever sees them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,40 @@ from glam_training.data.store import INFO_FILE, EpisodeArrays, Store
 from glam_training.demos import DemosConfig, open_or_create
 
 SOURCES = ("gen3", "umi")
-"""Whose cells show the motion; the first one makes it."""
+"""Whose cells show the motion unless others are named; the people of the first one make it."""
 
 Frame = tuple[dict[str, Hand], dict[str, ObjectState]]
 """Where tools and objects are at one step."""
 
 
 def record_pairs(
-    folder: Path, task: str, episodes: int, seed: int, cameras: tuple[str, ...], image_size: int
-) -> tuple[Path, Path]:
-    """Record the same motions as two stores, row by row, or use those that stand there.
+    folder: Path,
+    task: str,
+    episodes: int,
+    seed: int,
+    cameras: tuple[str, ...],
+    image_size: int,
+    sources: tuple[str, ...] = SOURCES,
+) -> tuple[Path, ...]:
+    """Record the same motions as one store per source, row by row, or use those that stand there.
 
     Args:
-        folder: of both stores.
+        folder: of the stores.
         task: that is demonstrated.
         episodes: how many.
         seed: of the first motion.
         cameras: to render; none records the scene alone.
         image_size: height and width in pixels.
+        sources: whose cells show the motions; the people of the first one make them.
 
     Returns:
-        One store per source of `SOURCES`.
+        One store per source.
     """
-    paths = folder / SOURCES[0], folder / SOURCES[1]
+    paths = tuple(folder / source for source in sources)
     if all((path / INFO_FILE).exists() and Store.open(path).num_episodes >= episodes for path in paths):
         return paths
-    motions = _motions(task, episodes, seed)
-    for path, source in zip(paths, SOURCES, strict=True):
+    motions = _motions(task, sources[0], episodes, seed)
+    for path, source in zip(paths, sources, strict=True):
         config = DemosConfig(
             path, task, source=source, episodes=episodes, cameras=cameras, image_size=image_size, seed=seed
         )
@@ -63,8 +70,8 @@ class _Watcher:
 
     obs_spec = ObsSpec()
 
-    def __init__(self, task: str) -> None:
-        self._expert = ExpertController.of(task, find_source(SOURCES[0]))
+    def __init__(self, task: str, source: str) -> None:
+        self._expert = ExpertController.of(task, find_source(source))
 
     def reset(self, cell: Cell, seed: int) -> None:
         """Begin an episode."""
@@ -78,10 +85,10 @@ class _Watcher:
         return self._expert.act(observation, tools, now)
 
 
-def _motions(task: str, episodes: int, seed: int) -> dict[int, list[Frame]]:
+def _motions(task: str, source: str, episodes: int, seed: int) -> dict[int, list[Frame]]:
     """Frames of so many successful episodes, by seed."""
-    watcher, motions = _Watcher(task), {}
-    with Cell.of(task, SOURCES[0]) as cell:
+    watcher, motions = _Watcher(task, source), {}
+    with Cell.of(task, source) as cell:
         while len(motions) < episodes:
             if rollout(cell, watcher, seed).success:
                 motions[seed] = watcher.frames
