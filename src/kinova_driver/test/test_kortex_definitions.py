@@ -20,8 +20,8 @@ MESSAGES = {
 
 
 def test_the_subset_is_complete() -> None:
-    assert len(services.METHODS) == 61
-    assert len(MESSAGES) == 106
+    assert len(services.METHODS) == 66
+    assert len(MESSAGES) == 109
     numbers = {"Session": 1, "Base": 2, "BaseCyclic": 3, "DeviceConfig": 9, "ActuatorConfig": 10}
     assert numbers | {"ControlConfig": 16, "DeviceManager": 23} == services.SERVICE_IDS
 
@@ -32,6 +32,9 @@ def test_the_subset_is_complete() -> None:
         ("Session", "GetConnections", 0x10004),
         ("Base", "ExecuteAction", 0x20030),
         ("Base", "SendJointSpeedsCommand", 0x20084),
+        ("Base", "PlayCartesianTrajectory", 0x2006D),
+        ("Base", "PlayJointTrajectory", 0x2007C),
+        ("DeviceConfig", "GetMACAddress", 0x90009),
         ("Base", "ApplyEmergencyStop", 0x20091),
         ("Base", "OnNotificationOperatingModeTopic", 0x20065),
         ("Base", "ComputeInverseKinematics", 0x200EA),

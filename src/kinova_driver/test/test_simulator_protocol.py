@@ -365,6 +365,24 @@ def test_a_pose_and_a_list_of_waypoints_are_reached(served: ServedArm) -> None:
         assert element.error_type == Base.TRAJECTORY_ERROR_TYPE_OUTSIDE_WORKSPACE
 
 
+def test_the_deprecated_trajectories_are_the_reach_actions(served: ServedArm) -> None:
+    ends: list[int] = []
+    with Client(served) as client:
+        client.base.OnNotificationActionTopic(lambda n: ends.append(n.action_event), NOTHING)
+        pose = client.base.GetMeasuredCartesianPose()
+        pose.z += 0.03
+        client.base.PlayCartesianTrajectory(Base.ConstrainedPose(target_pose=pose))
+        wait_for(lambda: Base.ACTION_END in ends)
+        assert client.base.GetMeasuredCartesianPose().z == pytest.approx(pose.z, abs=3e-3)
+        ends.clear()
+        angles = client.base.GetMeasuredJointAngles()
+        angles.joint_angles[0].value += 5.0
+        client.base.PlayJointTrajectory(Base.ConstrainedJointAngles(joint_angles=angles))
+        wait_for(lambda: Base.ACTION_END in ends)
+        turned = client.base.GetMeasuredJointAngles().joint_angles[0].value
+        assert turned == pytest.approx(angles.joint_angles[0].value % 360.0, abs=0.3)
+
+
 def test_kinematics_are_answered_both_ways(served: ServedArm) -> None:
     with Client(served) as client:
         angles = client.base.GetMeasuredJointAngles()
@@ -439,6 +457,9 @@ def test_devices_and_limits_are_described(served: ServedArm) -> None:
             assert client.device.GetSerialNumber(deviceId=device).serial_number
             assert client.device.GetModelNumber(deviceId=device).model_number
             assert client.device.GetPartNumber(deviceId=device).part_number
+            assert client.device.GetBootloaderVersion(deviceId=device).bootloader_version
+            assert client.device.GetPartNumberRevision(deviceId=device).part_number_revision
+            assert len(client.device.GetMACAddress(deviceId=device).mac_address) == 6
         limits = client.control.GetKinematicHardLimits()
         np.testing.assert_allclose(limits.joint_speed_limits, [80.0] * 4 + [70.0] * 3, atol=0.1)
         for number in actuators:

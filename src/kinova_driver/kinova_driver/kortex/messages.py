@@ -620,11 +620,20 @@ message DeviceType {
 message FirmwareVersion {
     uint32 firmware_version = 1;
 }
+message BootloaderVersion {
+    uint32 bootloader_version = 1;
+}
+message MACAddress {
+    bytes mac_address = 1;
+}
 message ModelNumber {
     string model_number = 1;
 }
 message PartNumber {
     string part_number = 1;
+}
+message PartNumberRevision {
+    string part_number_revision = 1;
 }
 message SerialNumber {
     string serial_number = 1;

@@ -43,6 +43,8 @@ class BaseService:
             "PauseAction": lambda m, c: robot.pause(),
             "StopAction": lambda m, c: robot.stop_action(),
             "ResumeAction": lambda m, c: robot.resume(),
+            "PlayCartesianTrajectory": self._play_cartesian,
+            "PlayJointTrajectory": self._play_joints,
             "Stop": lambda m, c: robot.stop(),
             "GetMeasuredCartesianPose": self._measured_pose,
             "SendTwistJoystickCommand": lambda m, c: actions.send_twist(robot, m, c.session),
@@ -75,6 +77,15 @@ class BaseService:
 
     def _execute_stored(self, message: Any, call: Call) -> None:
         action = actions.find(self._actions, message.identifier)
+        actions.execute(self._robot, action, self._actions, call.session)
+
+    def _play_cartesian(self, message: Any, call: Call) -> None:
+        action = Base.Action(handle=Base.ActionHandle(action_type=Base.REACH_POSE), reach_pose=message)
+        actions.execute(self._robot, action, self._actions, call.session)
+
+    def _play_joints(self, message: Any, call: Call) -> None:
+        handle = Base.ActionHandle(action_type=Base.REACH_JOINT_ANGLES)
+        action = Base.Action(handle=handle, reach_joint_angles=message)
         actions.execute(self._robot, action, self._actions, call.session)
 
     def _execute_waypoints(self, message: Any, call: Call) -> None:

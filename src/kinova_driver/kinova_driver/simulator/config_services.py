@@ -36,11 +36,18 @@ class ConfigServices:
             "DeviceConfig": {
                 "GetDeviceType": lambda m, c: DeviceConfig.DeviceType(device_type=_device(c).kind),
                 "GetFirmwareVersion": self._firmware,
+                "GetBootloaderVersion": self._bootloader,
                 "GetModelNumber": lambda m, c: DeviceConfig.ModelNumber(model_number=f"GEN3-{_device(c).name}"),
                 "GetSerialNumber": lambda m, c: DeviceConfig.SerialNumber(
                     serial_number=f"{SERIAL_NUMBER}-{_device(c).identifier}"
                 ),
                 "GetPartNumber": lambda m, c: DeviceConfig.PartNumber(part_number=f"GEN3-{_device(c).identifier:02d}"),
+                "GetPartNumberRevision": lambda m, c: DeviceConfig.PartNumberRevision(
+                    part_number_revision=f"R{_device(c).order:02d}"
+                ),
+                "GetMACAddress": lambda m, c: DeviceConfig.MACAddress(
+                    mac_address=bytes([0x02, 0, 0, 0, 0, _device(c).identifier])  # locally administered
+                ),
                 "ClearAllSafetyStatus": lambda m, c: robot.clear_faults(_device(c).identifier),
             },
             "ControlConfig": {
@@ -69,6 +76,10 @@ class ConfigServices:
     def _firmware(self, message: Any, call: Call) -> Any:
         _device(call)
         return DeviceConfig.FirmwareVersion(firmware_version=FIRMWARE)
+
+    def _bootloader(self, message: Any, call: Call) -> Any:
+        _device(call)
+        return DeviceConfig.BootloaderVersion(bootloader_version=FIRMWARE)
 
     def _devices(self, message: Any, call: Call) -> Any:
         handles = [
