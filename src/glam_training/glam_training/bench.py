@@ -79,7 +79,14 @@ def run_loop(config: LoopConfig) -> dict[str, Any]:
         (target, "gen3", config.target_episodes),
         (auxiliary, "umi", config.auxiliary_episodes),
     ):
-        demos = DemosConfig(store, config.task, embodiment, episodes, workers=config.workers, seed=config.seed)
+        demos = DemosConfig(
+            store,
+            task=config.task,
+            embodiment=embodiment,
+            episodes=episodes,
+            workers=config.workers,
+            seed=config.seed,
+        )
         seconds.measure(f"demos {embodiment}", lambda demos=demos: record_demos(demos))
 
     glam = out / "runs" / "glam"
