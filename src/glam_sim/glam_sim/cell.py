@@ -461,20 +461,22 @@ class Cell:
 
     def _contact_wrench(self, arm: str) -> np.ndarray:
         """Force (N) and torque (N m) that contacts exert on the tool of an arm, (6,), in its base frame."""
-        wrench = np.zeros(6)
-        owners = self._arm_of_geom[self._data.contact.geom[: self._data.ncon]] == arm
-        contacts = np.flatnonzero(owners[:, 0] != owners[:, 1])
-        if not len(contacts):
-            return wrench
-        force, tool = np.zeros(6), self._data.site_xpos[self._tool_sites[arm]]
-        for index in contacts:
-            mujoco.mj_contactForce(self._model, self._data, index, force)
-            contact = self._data.contact[index]
-            pushed = contact.frame.reshape(3, 3).T @ force[:3] * (1.0 if owners[index, 1] else -1.0)
-            wrench[:3] += pushed
-            wrench[3:] += np.cross(contact.pos - tool, pushed)
+        contact = self._data.contact
+        owners = self._arm_of_geom[contact.geom[: self._data.ncon]] == arm
+        touching = np.flatnonzero(owners[:, 0] != owners[:, 1])
+        if not len(touching):
+            return np.zeros(6)
+        forces = np.zeros((len(touching), 6))
+        for row, index in zip(forces, touching, strict=True):
+            mujoco.mj_contactForce(self._model, self._data, index, row)
+        # A contact's force is in its own frame, whose rows are its axes, and acts on the second geom.
+        pushed = np.einsum("nji,nj->ni", contact.frame[touching].reshape(-1, 3, 3), forces[:, :3])
+        pushed *= np.where(owners[touching, 1], 1.0, -1.0)[:, None]
+        x, y, z = (contact.pos[touching] - self._data.site_xpos[self._tool_sites[arm]]).T
+        px, py, pz = pushed.T
+        torque = np.array([(y * pz - z * py).sum(), (z * px - x * pz).sum(), (x * py - y * px).sum()])
         R_base_world = self._T_base_world[arm][:3, :3]
-        return np.concatenate([R_base_world @ wrench[:3], R_base_world @ wrench[3:]])
+        return np.concatenate([R_base_world @ pushed.sum(0), R_base_world @ torque])
 
     def _site_pose(self, site: int) -> np.ndarray:
         return transform(self._data.site_xmat[site].reshape(3, 3), self._data.site_xpos[site])
