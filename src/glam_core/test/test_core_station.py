@@ -58,7 +58,7 @@ def test_the_simulated_station():
     station = load_station(ROOT / "config" / "stations" / "sim.yaml")
     assert station.camera_names == ("front", "side", "wrist", "overview")
     assert all(camera.simulated for camera in station.cameras)
-    assert (station.camera("overview").width, station.camera("overview").height) == (640, 480)
+    assert (station.camera("overview").width, station.camera("overview").height) == (320, 240)
     assert station.arm("arm").backend == "simulated"
 
 
