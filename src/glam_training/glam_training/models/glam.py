@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from glam_training.models.blocks import MLP, ActionScale, Standardizer
+from glam_training.models.blocks import MLP, STATE_FLOOR, ActionScale, Standardizer
 from glam_training.models.latent import CHANGE_LIMIT
 
 
@@ -109,7 +109,7 @@ class Glam(nn.Module):
         d, width, depth = config.latent_size, config.width, config.depth
         self.observation = Standardizer(moment_size, minimum_std=moment_floor)
         self.change = Standardizer(moment_size, minimum_std=0.1 * moment_floor)
-        self.state = Standardizer(state_size)
+        self.state = Standardizer(state_size, minimum_std=STATE_FLOOR)
         self.action = ActionScale(action_size)
         self.latent = Standardizer(d)  # fitted when the data are relabelled: what the policy predicts has unit variance
         self.idm = MLP(2 * moment_size, 2 * d, width, depth)

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from glam_training.models.blocks import ActionScale, Standardizer
+from glam_training.models.blocks import STATE_FLOOR, ActionScale, Standardizer
 
 CHANGE_LIMIT = 5.0  # standard deviations; an object that appears or vanishes is an outlier, not a motion
 
@@ -62,7 +62,7 @@ def add_standardizers(model: nn.Module, sizes: LatentSizes) -> None:
     """Give a model the standardisers of `LatentModel`, not yet fitted."""
     model.observation = Standardizer(sizes.moments, minimum_std=sizes.moment_floor)
     model.change = Standardizer(sizes.moments, minimum_std=0.1 * sizes.moment_floor)
-    model.state = Standardizer(sizes.state)
+    model.state = Standardizer(sizes.state, minimum_std=STATE_FLOOR)
     model.action = ActionScale(sizes.action)
     model.latent = Standardizer(sizes.latent)
 
