@@ -12,6 +12,8 @@ import numpy as np
 
 CONTROL_STEP_S = 0.025
 """Period at which the arm takes commands."""
+COMMAND_STEP_S = 0.1
+"""Period of actions: a command that does not say when it is due is due this long after it was given."""
 
 JOINTS = tuple(f"joint_{i}" for i in range(1, 8))
 JOINT_LIMITS_RAD: tuple[float | None, ...] = (None, 2.24, None, 2.57, None, 2.09, None)

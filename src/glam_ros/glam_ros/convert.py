@@ -161,6 +161,7 @@ def command_message(issued: IssuedCommand, frame: str) -> ToolCommandMessage:
     return ToolCommandMessage(
         header=_header(issued.issued_at, frame),
         observed_at=time_message(issued.observed_at),
+        due=time_message(issued.due_at),
         expires=time_message(issued.expires_at),
         arm=issued.arm,
         sequence=issued.sequence,
@@ -179,6 +180,7 @@ def command_from_message(message: ToolCommandMessage) -> IssuedCommand:
         command=ToolCommand(pose_from_message(message.pose), message.gripper),
         issued_at=seconds(message.header.stamp),
         observed_at=seconds(message.observed_at),
+        due_at=seconds(message.due),
         expires_at=seconds(message.expires),
         hold=message.hold,
         decode_s=message.decode_s,

@@ -186,6 +186,7 @@ class DecoderNode(LifecycleNode):
                 command=command,
                 issued_at=now,
                 observed_at=tick.observed_at,
+                due_at=tick.due_at,
                 expires_at=now + self._settings.command_lifetime_s,
                 hold=tick.hold,
                 decode_s=tick.decode_s,

@@ -26,6 +26,7 @@ class Tick:
     Attributes:
         commands: Arm to command.
         observed_at: Capture time of the observation behind the commands, s.
+        due_at: When the tools shall be there, s: one step after they were measured.
         hold: True while no latent is due and the tools stay where they were measured.
         decode_s: Time spent decoding, s; 0 when the commands of the step were already there.
         new_step: True at the first tick of a step.
@@ -33,6 +34,7 @@ class Tick:
 
     commands: dict[str, ToolCommand]
     observed_at: float
+    due_at: float
     hold: bool
     decode_s: float
     new_step: bool
@@ -108,12 +110,14 @@ class LatentExecution:
             return self._hold(tools, due.observed_at, now)
         self._hold_since = None
         if due.step == self._step:
-            return Tick(self._commands, due.observed_at, hold=False, decode_s=0.0, new_step=False)
+            return Tick(self._commands, due.observed_at, self._due_at, hold=False, decode_s=0.0, new_step=False)
         start = time.perf_counter()
         self._commands = self._decoded(due.latent, tools)
         decode_s = time.perf_counter() - start
         self._step = due.step
-        return Tick(self._commands, due.observed_at, hold=False, decode_s=decode_s, new_step=True)
+        # An action leads from where the tool was measured, and takes one step from then on.
+        self._due_at = min(self._measured[arm].stamp for arm in self._spec.arms) + self._spec.step_s
+        return Tick(self._commands, due.observed_at, self._due_at, hold=False, decode_s=decode_s, new_step=True)
 
     def predicted_path(self, now: float) -> dict[str, list[ToolCommand]]:
         """The commands to come, were every one reached exactly: the rest of the plan, decoded open-loop."""
@@ -139,14 +143,14 @@ class LatentExecution:
     def _hold(self, tools: dict[str, ToolState], observed_at: float, now: float) -> Tick | None:
         """The pose measured when the hold began, until `hold_s` have passed; the grip stays: nothing is dropped."""
         if self._hold_since is None:
-            self._hold_since, self._step = now, None
+            self._hold_since, self._step, self._due_at = now, None, now
             grips = {arm: command.gripper for arm, command in self._commands.items()}
             self._commands = {
                 arm: ToolCommand(tool.T_base_tool, grips.get(arm, tool.gripper)) for arm, tool in tools.items()
             }
         if now - self._hold_since > self._hold_s:
             return None
-        return Tick(self._commands, observed_at, hold=True, decode_s=0.0, new_step=False)
+        return Tick(self._commands, observed_at, self._due_at, hold=True, decode_s=0.0, new_step=False)
 
     def _tools(self, now: float) -> dict[str, ToolState]:
         for arm in self._spec.arms:
@@ -162,6 +166,7 @@ class LatentExecution:
     def _clear_step(self) -> None:
         self._step: tuple[float, int] | None = None
         self._commands: dict[str, ToolCommand] = {}
+        self._due_at = -np.inf
         self._hold_since: float | None = None
 
 

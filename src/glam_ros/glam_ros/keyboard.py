@@ -17,12 +17,12 @@ from typing import Self
 import numpy as np
 
 from glam_core.errors import ConfigurationError, closest
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.pose import tool_down, wrap_angle, yaw_of
 from glam_core.tool import ToolCommand, ToolState
 
 SPEED_M_S = 0.2
 TURN_RAD_S = 0.9
-_DECISION_S = 0.1
 
 
 class Deed(StrEnum):
@@ -122,8 +122,8 @@ class Teleoperation:
         position, yaw, gripper = self._target = self._target_or(tool)
         measured, measured_yaw = tool.T_base_tool[:3, 3], yaw_of(tool.T_base_tool)
         way, turn = position - measured, wrap_angle(yaw - measured_yaw)
-        share = min(1.0, SPEED_M_S * _DECISION_S / max(float(np.linalg.norm(way)), 1e-9))
-        most = TURN_RAD_S * _DECISION_S
+        share = min(1.0, SPEED_M_S * COMMAND_STEP_S / max(float(np.linalg.norm(way)), 1e-9))
+        most = TURN_RAD_S * COMMAND_STEP_S
         goal = tool_down(measured + share * way, measured_yaw + float(np.clip(turn, -most, most)))
         return ToolCommand(goal, gripper)
 

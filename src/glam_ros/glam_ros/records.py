@@ -34,13 +34,14 @@ class PlannedChunk:
 
 @dataclass(frozen=True, eq=False)
 class IssuedCommand:
-    """A command for one arm; the driver discards it after `expires_at`."""
+    """A command for one arm, to be carried out by `due_at`; the driver discards it after `expires_at`."""
 
     arm: str
     sequence: int
     command: ToolCommand
     issued_at: float
     observed_at: float
+    due_at: float
     expires_at: float
     hold: bool
     decode_s: float

@@ -7,6 +7,7 @@ import time
 from rclpy.node import Node
 
 from glam_core.errors import ConfigurationError
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.station import Station
 from glam_core.tool import ToolCommand
 from glam_msgs.msg import ToolCommand as ToolCommandMessage
@@ -74,6 +75,7 @@ class TeleopDriver:
             command=self._decision,
             issued_at=now,
             observed_at=self._observed_at,
+            due_at=self._observed_at + COMMAND_STEP_S,
             expires_at=now + self._patience_s,
             hold=False,
             decode_s=0.0,

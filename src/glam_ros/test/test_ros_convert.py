@@ -103,11 +103,13 @@ def test_tools_and_commands_survive_the_round_trip() -> None:
     )
     assert measured.arm == "left"
     assert measured.tool.gripper == 0.3
-    issued = IssuedCommand("left", 3, ToolCommand(pose, 1.0), STAMP, STAMP - 0.2, STAMP + 0.1, True, 0.001)
+    times = {"issued_at": STAMP, "observed_at": STAMP - 0.2, "due_at": STAMP + 0.05, "expires_at": STAMP + 0.1}
+    issued = IssuedCommand("left", 3, ToolCommand(pose, 1.0), **times, hold=True, decode_s=0.001)
     back = convert.command_from_message(convert.command_message(issued, "left/base_link"))
     np.testing.assert_allclose(back.command.T_base_tool, pose, atol=1e-9)
     assert (back.sequence, back.hold, back.decode_s) == (3, True, 0.001)
     assert back.expires_at - back.issued_at == pytest.approx(0.1, abs=1e-6)
+    assert back.due_at - back.issued_at == pytest.approx(0.05, abs=1e-6)
 
 
 def test_a_tool_with_nan_is_refused() -> None:

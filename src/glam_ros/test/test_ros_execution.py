@@ -62,6 +62,15 @@ def test_a_latent_is_decoded_once_and_its_target_is_repeated() -> None:
     assert second.decode_s == 0.0
     np.testing.assert_allclose(second.commands["arm"].T_base_tool, first.commands["arm"].T_base_tool)
     assert first.commands["arm"].T_base_tool[0, 3] == pytest.approx(0.41)
+    assert second.due_at == first.due_at
+
+
+def test_a_command_is_due_a_step_after_the_tool_was_measured() -> None:
+    """An action leads from there: what passes between measurement and command must not slow the arm."""
+    execution = make()
+    execution.add_tool(tool(0.0))
+    execution.add_chunk(chunk(0.0), 0.0)
+    assert execution.tick(0.03).due_at == pytest.approx(STEP_S)
 
 
 @pytest.mark.parametrize(("now", "new"), [(STEP_S - 0.6 * TICK_S, False), (STEP_S - 0.4 * TICK_S, True)])

@@ -14,8 +14,9 @@ import mujoco
 import numpy as np
 import tyro
 
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.stats import wilson_interval
-from glam_sim.cell import COMMAND_STEP_S, Cell
+from glam_sim.cell import Cell
 from glam_sim.model import CONTROL_STEP_S, EMBODIMENTS, PHYSICS_STEP_S, PHYSICS_STEPS_PER_CONTROL
 from glam_sim.rollout import ExpertController, rollout
 from glam_sim.tasks import TASKS

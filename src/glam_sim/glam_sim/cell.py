@@ -20,6 +20,7 @@ import mujoco
 import numpy as np
 
 from glam_core.errors import ConfigurationError, SafetyError, closest
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.pose import inverse, quaternion_xyzw_from_matrix, tool_down, transform, wrap_angle
 from glam_core.spec import VectorSpec
 from glam_core.tool import ToolCommand, ToolState
@@ -33,8 +34,6 @@ from glam_sim.scene import Hand, scene_spec, scene_vector
 from glam_sim.sources import Source, find_source, plain
 from glam_sim.tasks import TASKS
 
-COMMAND_STEP_S = 0.1
-"""A command is to be reached this long after it was given: the period of actions."""
 HOLD_S = 0.5
 """How long a task's condition must hold without a break."""
 OVERVIEW_SIZE = (480, 640)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from glam_core.errors import ConfigurationError, closest
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.pose import inverse, tool_down, wrap_angle, yaw_of
 from glam_core.tool import ToolCommand
-from glam_sim.cell import COMMAND_STEP_S, Cell
+from glam_sim.cell import Cell
 from glam_sim.model import EMBODIMENTS
 from glam_sim.noise import PEOPLE, Noise
 from glam_sim.scene import SeenScene

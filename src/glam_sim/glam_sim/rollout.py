@@ -14,11 +14,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from glam_core.errors import ConfigurationError, closest
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.image import prepare_image
 from glam_core.observation import Observation
 from glam_core.spec import ActionSpec, ObsSpec, joint_action_spec, robot_state_spec
 from glam_core.tool import ToolCommand, ToolState, action_from_commands, state_vector
-from glam_sim.cell import COMMAND_STEP_S, Cell
+from glam_sim.cell import Cell
 from glam_sim.experts import Expert
 from glam_sim.noise import PEOPLE, Noise
 from glam_sim.sources import Source

@@ -30,13 +30,13 @@ def train_segmenter(
         cameras: Names, in the order of the perception's inputs.
         optim: Budget and optimiser.
         run: Receives metrics and checkpoints.
-        device: Where to train; always in bf16-mixed.
+        device: Where to train; always in its fastest precision.
         seed: Seed of the batches.
 
     Returns:
         The trained perception, on the CPU.
     """
-    fabric = make_fabric(device, "bf16-mixed")
+    fabric = make_fabric(device, "auto")
     data = []
     for source in sources:
         keys = [f"{kind}/{camera}" for kind in ("images", "masks") for camera in cameras]

@@ -38,7 +38,7 @@ class PolicyTrainConfig:
     target_share: float = 0.5
     """Share of each batch that comes from the target robot, where there are other sources."""
     seed: int = 0
-    device: DeviceConfig = DeviceConfig(precision="bf16-mixed")
+    device: DeviceConfig = DeviceConfig(precision="auto")
 
 
 @dataclass(frozen=True)

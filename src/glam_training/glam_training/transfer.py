@@ -17,8 +17,9 @@ import numpy as np
 import torch
 import tyro
 
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.tool import ToolCommand, commands_from_action, state_vector, tools_from_state_vector
-from glam_sim.cell import COMMAND_STEP_S, Cell
+from glam_sim.cell import Cell
 from glam_sim.scene import scene_from_vector, scene_spec
 from glam_training.latent_space import LatentSpace, View, look, open_latent_space
 from glam_training.probe_plots import plot_replay

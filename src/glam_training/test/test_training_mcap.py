@@ -98,6 +98,7 @@ def write_recording(path: Path, episode: Episode, typestore, faults: Faults = Fa
         message = t["glam_msgs/msg/ToolCommand"](
             header=header(now + 0.03),
             observed_at=stamp(now),
+            due=stamp(now + 0.1),
             expires=stamp(now + 0.2),
             arm="arm",
             sequence=step,

@@ -31,8 +31,15 @@ class Actuation(Protocol):
         """The arm has been brought to rest."""
         ...
 
-    def send(self, command: ToolCommand, state: ArmState, now: float) -> tuple[Clamp, ...]:
-        """Moves the tool on its way to a filtered command; returns what was clamped on top of the filter."""
+    def send(self, command: ToolCommand, due: float, state: ArmState, now: float) -> tuple[Clamp, ...]:
+        """Moves the tool on its way to a filtered command; returns what was clamped on top of the filter.
+
+        Args:
+            command: Where the tool shall be.
+            due: When it shall be there: monotonic clock, s.
+            state: The measurement.
+            now: Monotonic clock, s.
+        """
         ...
 
     def send_joint_speeds(self, speeds: NDArray[np.float64], state: ArmState, now: float) -> tuple[Clamp, ...]:
@@ -52,7 +59,7 @@ class PoseActuation:
     def reset(self) -> None:
         """There is nothing to forget."""
 
-    def send(self, command: ToolCommand, state: ArmState, now: float) -> tuple[Clamp, ...]:
+    def send(self, command: ToolCommand, due: float, state: ArmState, now: float) -> tuple[Clamp, ...]:
         """Passes the command on."""
         self._arm.command_gripper(command.gripper)
         self._arm.command_pose(command.T_base_tool)
@@ -94,10 +101,10 @@ class JointActuation:
         self._motion.reset()
         self._filter.reset()
 
-    def send(self, command: ToolCommand, state: ArmState, now: float) -> tuple[Clamp, ...]:
+    def send(self, command: ToolCommand, due: float, state: ArmState, now: float) -> tuple[Clamp, ...]:
         """Moves the tool on its way to a filtered command."""
         positions = in_order(state.joint_names, state.positions, "measurement")
-        self._motion.aim(command.T_base_tool, now)
+        self._motion.aim(command.T_base_tool, due)
         speeds = self._motion.joint_speeds(positions, state.stamp, now)
         clamps = self._send(speeds, positions, now)
         self._arm.command_gripper(command.gripper)

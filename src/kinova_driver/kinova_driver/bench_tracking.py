@@ -21,6 +21,7 @@ import tyro
 from numpy.typing import NDArray
 
 from glam_core.errors import GlamError
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.limits import SafetyLimits
 from glam_core.pose import tool_down
 from glam_core.safety import SafetyFilter
@@ -29,7 +30,6 @@ from glam_core.tool import ToolCommand
 from kinova_driver.actuation import JointActuation
 from kinova_driver.driver import Driver, DriverLimits, Mode, Request
 from kinova_driver.kortex_arm import KortexArm
-from kinova_driver.motion import COMMAND_STEP_S
 from kinova_driver.watchdog import Watchdog, WatchdogLimits, WatchdogThread
 
 LIMITS = SafetyLimits(workspace_min=(0.2, -0.35, 0.005), workspace_max=(0.75, 0.35, 0.5))
@@ -133,7 +133,8 @@ def track(config: TrackingConfig, arm: KortexArm) -> TrackingResult:
         while (now := time.monotonic()) < end:
             given = np.floor((now - start) * config.command_hz) / config.command_hz
             command = ToolCommand(circle(config, given + COMMAND_STEP_S if given > 0 else 0.0), 0.0)
-            driver.accept(Request(command, sequence, now, now, now + 0.1), now)
+            due_at = start + given + COMMAND_STEP_S if given > 0 else None
+            driver.accept(Request(command, sequence, now, now, now + 0.1, due=due_at), now)
             tick = driver.tick(time.monotonic())
             if tick.mode is not Mode.ENABLED or tick.state is None:
                 raise GlamError(f"the driver is {tick.mode}: {tick.reason}")

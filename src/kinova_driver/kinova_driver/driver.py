@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from glam_core.deadman import Deadman
 from glam_core.errors import SafetyError
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.safety import Clamp, SafetyFilter
 from glam_core.tool import ToolCommand
 from kinova_driver.actuation import Actuation
@@ -75,6 +76,13 @@ class Request:
     """Stay at the measured pose instead of going anywhere."""
     joint_speeds: NDArray[np.float64] | None = None
     """`(7,)` rad/s in the order of the arm's joints, instead of the command of the tool, where they are given."""
+    due: float | None = None
+    """When the tool shall be there; None: `COMMAND_STEP_S` after the command was issued."""
+
+    @property
+    def due_at(self) -> float:
+        """When the tool shall be there."""
+        return self.issued_at + COMMAND_STEP_S if self.due is None else self.due
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,7 +355,7 @@ class Driver:
             clamps = self.actuation.send_joint_speeds(request.joint_speeds, state, now)
             return ToolCommand(state.tool.T_base_tool, state.tool.gripper), clamps, clamps
         filtered = self.safety.filter(request.command, state.tool, now)
-        clamps = self.actuation.send(filtered.command, state, now)
+        clamps = self.actuation.send(filtered.command, request.due_at, state, now)
         return filtered.command, (*filtered.clamps, *clamps), clamps
 
     def _why_stopped(self) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glam_core.errors import ConfigurationError, closest
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.pose import interpolate, log_so3
 from glam_core.tool import ToolCommand, ToolState
-from glam_sim.cell import COMMAND_STEP_S, Cell, Configuration, Joints
+from glam_sim.cell import Cell, Configuration, Joints
 from glam_sim.model import CONTROL_STEP_S, scene_model
 from glam_sim.motion import JointDrive, JointState
 from glam_sim.tasks import TASKS

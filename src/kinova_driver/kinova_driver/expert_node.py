@@ -20,6 +20,7 @@ from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import SetBool
 
 from glam_core.errors import ConfigurationError, closest
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.station import load_station
 from glam_core.tool import ToolCommand
 from glam_msgs.msg import EpisodeStatus
@@ -144,6 +145,7 @@ class ExpertNode(Node):
             message.header.stamp = messages.stamp_from_monotonic(now)
             message.header.frame_id = "/".join(part for part in (namespace.strip("/"), "base_link") if part)
             message.observed_at = messages.stamp_from_monotonic(self._observed_at)
+            message.due = messages.stamp_from_monotonic(self._observed_at + COMMAND_STEP_S)
             message.expires = messages.stamp_from_monotonic(now + self._patience_s)
             self._commands[name].publish(message)
         self._sequence += 1

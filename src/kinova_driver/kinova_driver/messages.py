@@ -65,6 +65,7 @@ def request_from_message(message: ToolCommandMessage) -> Request:
         observed_at=monotonic_from_stamp(message.observed_at),
         expires=monotonic_from_stamp(message.expires),
         hold=message.hold,
+        due=monotonic_from_stamp(message.due) if message.due.sec else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""From filtered commands of the tool to joint speeds: each command is a goal, due a little later."""
+"""From filtered commands of the tool to joint speeds: each command is a goal, with the time when it is due."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from glam_core.kinematics import Gen3Kinematics
 
 Array = NDArray[np.float64]
 
-COMMAND_STEP_S = 0.1
-"""A command is to be reached this long after it was given: the period of actions."""
 _LONGEST_PREDICTION_S = 0.05
 
 
@@ -36,10 +34,10 @@ class ToolMotion:
         self._due = 0.0
         self._speeds = np.zeros(7)
 
-    def aim(self, T_base_tool: Array, now: float) -> None:
-        """Takes a goal (4, 4), due `COMMAND_STEP_S` from now (monotonic clock, s). A repeated one keeps its time."""
+    def aim(self, T_base_tool: Array, due: float) -> None:
+        """Takes a goal (4, 4) and when it is due (monotonic clock, s); a goal that is repeated keeps its time."""
         if self._goal is None or not np.array_equal(self._goal, T_base_tool):
-            self._goal, self._due = T_base_tool, now + COMMAND_STEP_S
+            self._goal, self._due = T_base_tool, due
 
     def joint_speeds(self, positions: Array, measured_at: float, now: float) -> Array:
         """Joint speeds `(7,)` rad/s towards the goal.

@@ -9,7 +9,7 @@ import pytest
 from fake_arm import FakeArm
 
 from glam_core.errors import ConfigurationError, SafetyError
-from glam_core.gen3 import CONTROL_STEP_S, JOINTS
+from glam_core.gen3 import COMMAND_STEP_S, CONTROL_STEP_S, JOINTS
 from glam_core.ik import DifferentialIK
 from glam_core.kinematics import Gen3Kinematics, forward, jacobian
 from glam_core.limits import SafetyLimits
@@ -17,7 +17,7 @@ from glam_core.pose import tool_down
 from glam_core.tool import ToolCommand, ToolState
 from kinova_driver.actuation import JointActuation, Stream
 from kinova_driver.arm import ArmState
-from kinova_driver.motion import COMMAND_STEP_S, ToolMotion
+from kinova_driver.motion import ToolMotion
 
 IK = DifferentialIK(Gen3Kinematics())
 START = IK.solve(tool_down((0.45, 0.0, 0.2), 0.0))
@@ -32,7 +32,7 @@ def at(x: float, y: float = 0.0, yaw: float = 0.0) -> np.ndarray:
 def test_a_goal_is_nearly_reached_when_it_is_due_and_then_rested_at() -> None:
     """As policies were taught: seven eighths of the way, slowing down."""
     motion, joints = ToolMotion(), START.copy()
-    motion.aim(at(0.47), 0.0)
+    motion.aim(at(0.47), COMMAND_STEP_S)
     travelled = []
     for tick in range(12):
         now = tick * CONTROL_STEP_S
@@ -45,8 +45,8 @@ def test_a_goal_is_nearly_reached_when_it_is_due_and_then_rested_at() -> None:
 
 def test_an_old_measurement_is_met_where_the_arm_is_by_now() -> None:
     fresh, old = ToolMotion(), ToolMotion()
-    fresh.aim(at(0.48), 0.0)
-    old.aim(at(0.48), 0.0)
+    fresh.aim(at(0.48), COMMAND_STEP_S)
+    old.aim(at(0.48), COMMAND_STEP_S)
     first = fresh.joint_speeds(START, 0.0, 0.0)
     np.testing.assert_array_equal(old.joint_speeds(START, 0.0, 0.0), first)
     now = CONTROL_STEP_S
@@ -59,8 +59,8 @@ def test_repeating_a_command_changes_nothing() -> None:
     for tick in range(8):
         now, goal = tick * CONTROL_STEP_S, at(0.45 + 0.01 * (tick // 4))
         if tick % 4 == 0:
-            once.aim(goal, now)
-        often.aim(goal, now)
+            once.aim(goal, now + COMMAND_STEP_S)
+        often.aim(goal, now + COMMAND_STEP_S)
         np.testing.assert_array_equal(once.joint_speeds(START, now, now), often.joint_speeds(START, now, now))
 
 
@@ -105,7 +105,7 @@ def test_a_circle_is_tracked_within_5_mm(stream: Stream, rate_hz: int) -> None:
         given = np.floor(now * rate_hz + 1e-9) / rate_hz
         command = ToolCommand(circle(given + COMMAND_STEP_S), 0.5)
         state = arm.measure(now)
-        actuation.send(command, state, now)
+        actuation.send(command, given + COMMAND_STEP_S, state, now)
         if now > 2.0:
             misses.append(np.linalg.norm(state.tool.T_base_tool[:3, 3] - circle(now)[:3, 3]))
         arm.advance()
@@ -119,7 +119,7 @@ def test_the_limits_of_the_joints_hold_for_what_is_sent() -> None:
     names = set()
     for tick in range(40):
         now = tick * CONTROL_STEP_S
-        clamps = actuation.send(ToolCommand(at(0.45, 0.3), 0.0), arm.measure(now), now)
+        clamps = actuation.send(ToolCommand(at(0.45, 0.3), 0.0), now + COMMAND_STEP_S, arm.measure(now), now)
         names |= {(clamp.name, clamp.arm) for clamp in clamps}
         assert abs(arm.speeds[-1][0]) <= 0.05 + 1e-9
         arm.advance()
@@ -149,5 +149,5 @@ def test_an_arm_of_another_kind_is_named(names: tuple[str, ...], message: str) -
     with pytest.raises(ConfigurationError, match=message):
         actuation.check(state)
     with pytest.raises(SafetyError, match="measurement rejected: missing"):
-        actuation.send(ToolCommand(at(0.45), 0.0), state, 0.0)
+        actuation.send(ToolCommand(at(0.45), 0.0), COMMAND_STEP_S, state, 0.0)
     assert arm.speeds == []

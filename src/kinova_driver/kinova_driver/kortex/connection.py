@@ -82,6 +82,7 @@ class Connection:
         self._timeouts = config.timeouts
         self.newest: tuple[Any, float] | None = None
         """The newest feedback, and when it was measured: monotonic clock, s."""
+        self._asked_at = 0.0  # when that was asked for
         self.moving = False
         """Whether something was commanded that goes on without us; it is stopped as soon as the arm can be reached."""
         self.commanded_at = 0.0
@@ -214,7 +215,8 @@ class Connection:
     def _begin(self, link: Link) -> None:
         self._over.clear()
         self._latched.clear()
-        self.newest, self.moving, self._controller = None, False, None
+        self.newest, self._asked_at = None, 0.0
+        self.moving, self._controller = False, None
         self._own.clear()
         self._link = link
         for name, target in (("kortex-feedback", self._feed), ("kortex-keeper", self._keep)):
@@ -224,12 +226,10 @@ class Connection:
         self._await_measurement(link)
 
     def _await_measurement(self, link: Link) -> None:
-        """Waits for feedback that was asked for after now."""
+        """Waits for feedback that was asked for after now: whatever was on its way may tell of before."""
         now = time.monotonic()
         with self._fresh:
-            arrived = self._fresh.wait_for(
-                lambda: self.newest is not None and self.newest[1] > now, self._timeouts.request_s
-            )
+            arrived = self._fresh.wait_for(lambda: self._asked_at > now, self._timeouts.request_s)
         if not arrived:
             raise ArmError(
                 f"the arm at {link.endpoint} gives no feedback on UDP port {link.endpoint.udp_port}; check that "
@@ -270,6 +270,7 @@ class Connection:
                 self._over.wait(_IDLE_S)
                 due = time.monotonic()
                 continue
+            asked_at = time.monotonic()
             try:
                 feedback = link.feedback()
             except CallError as error:
@@ -278,7 +279,7 @@ class Connection:
                 self._on_loss(link, losses, error)
             else:
                 losses = 0
-                self._take(feedback, time.monotonic() - self._config.feedback_latency_s)
+                self._take(feedback, asked_at)
             due += period
             wait = due - time.monotonic()
             if wait > 0.0:
@@ -292,14 +293,15 @@ class Connection:
         if losses >= self._timeouts.max_losses:
             self._lose(link, faults.CONNECTION_LOST, f"{losses} measurements in a row were lost; the last: {error}")
 
-    def _take(self, feedback: Any, stamp: float) -> None:
+    def _take(self, feedback: Any, asked_at: float) -> None:
+        stamp = time.monotonic() - self._config.feedback_latency_s
         self._received += 1
         self._arrivals.append(stamp)
         controller = feedback.base.active_state_connection_identifier
         if controller != self._controller:
             self._on_controller(controller, stamp)
         with self._fresh:
-            self.newest = feedback, stamp
+            self.newest, self._asked_at = (feedback, stamp), asked_at
             self._fresh.notify_all()
 
     def _on_controller(self, controller: int, now: float) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
+from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.safety import SafetyFilter
 from glam_core.station import ArmConfig, Station
 from kinova_driver.actuation import JointActuation
@@ -143,7 +144,9 @@ def _play(
         while index + 1 < len(commands) and commands[index + 1].at <= now - started:
             index += 1
         recorded = commands[index]
-        request = Request(recorded.command, index, now, now, now + safety.command_timeout_s, recorded.hold)
+        expires = now + safety.command_timeout_s
+        due = started + recorded.at + COMMAND_STEP_S
+        request = Request(recorded.command, index, now, now, expires, recorded.hold, due=due)
         driver.accept(request, now)
         tick = driver.tick(now)
         if tick.mode not in (Mode.ENABLED, Mode.HELD):
