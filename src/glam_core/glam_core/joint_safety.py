@@ -25,6 +25,8 @@ from glam_core.safety import Clamp
 from glam_core.walls import POINTS, Walls
 
 Array = NDArray[np.float64]
+Range = tuple[Array, Array]
+"""Lowest and highest joint speeds, `(N, 7)` rad/s each."""
 
 _EPSILON = 1e-9
 _INDICES = list(GUARDED.values())
@@ -78,11 +80,12 @@ class JointLimiter:
         frames = forward(positions)
         points = frames.origins[:, _INDICES]
         jacobians = point_jacobians(frames, _INDICES)
+        reachable, within_range = self._reachable(step_s), self._within_range(positions)
         given = self._limit_speed(speeds, changes)
-        given = self._limit_acceleration(given, step_s, changes)
-        given = self._limit_range(given, positions, changes)
+        given = self._limit_acceleration(given, reachable, changes)
+        given = self._limit_range(given, within_range, changes)
         slid, doubtful = self._slide(given, positions, points, jacobians, changes)
-        given = self._scale(slid, positions, jacobians[:, _TOOL], step_s, changes)
+        given = self._scale(slid, (reachable, within_range), jacobians[:, _TOOL], step_s, changes)
         doubtful |= np.any(given != slid, axis=1)
         given = self._scale_behind_walls(given, positions, points, doubtful, changes)
         self._speeds = given
@@ -94,9 +97,9 @@ class JointLimiter:
         ratio = _ratio(self._fastest, np.abs(speeds))
         return self._scaled("joint_speed", speeds, ratio, changes)
 
-    def _limit_acceleration(self, speeds: Array, step_s: Array, changes: list) -> Array:
+    def _limit_acceleration(self, speeds: Array, reachable: Range, changes: list) -> Array:
         """Goes as far from the last speeds to those asked for as all joints can."""
-        lowest, highest = self._reachable(step_s)
+        lowest, highest = reachable
         if not np.any((speeds < lowest - _EPSILON) | (speeds > highest + _EPSILON)):
             return speeds
         change = speeds - self._speeds
@@ -108,9 +111,9 @@ class JointLimiter:
         _note("joint_acceleration", speeds, given, least[:, 0] < 1.0, joint, changes)
         return given
 
-    def _limit_range(self, speeds: Array, positions: Array, changes: list) -> Array:
+    def _limit_range(self, speeds: Array, within_range: Range, changes: list) -> Array:
         """Stops each joint before the end of its range; the others go on."""
-        lowest, highest = self._within_range(positions)
+        lowest, highest = within_range
         given = np.clip(speeds, lowest, highest)
         changed = np.abs(given - speeds) > _EPSILON
         for joint in np.flatnonzero(changed.any(axis=0)):
@@ -144,9 +147,9 @@ class JointLimiter:
             speeds = _project(asked, rows, bounds)
         return speeds, passed.any(axis=1)
 
-    def _scale(self, speeds: Array, positions: Array, tool: Array, step_s: Array, changes: list) -> Array:
+    def _scale(self, speeds: Array, ranges: tuple[Range, ...], tool: Array, step_s: Array, changes: list) -> Array:
         """Scales into the limits of the joints, which sliding may have left, and into those of the tool."""
-        for lowest, highest in (self._reachable(step_s), self._within_range(positions)):
+        for lowest, highest in ranges:
             ratio = _ratio(np.where(speeds > 0.0, highest, -lowest), np.abs(speeds))
             speeds = self._scaled("joint_speeds", speeds, ratio, changes)
         speeds = self._scaled("joint_speeds", speeds, _ratio(self._fastest, np.abs(speeds)), changes)
@@ -195,12 +198,12 @@ class JointLimiter:
         ahead = forward(positions[:, None] + times[..., None] * speeds[:, None]).origins[:, :, _INDICES]
         return ahead, times
 
-    def _reachable(self, step_s: Array) -> tuple[Array, Array]:
+    def _reachable(self, step_s: Array) -> Range:
         """Joint speeds that the acceleration limits allow: slowing down and standing still always."""
         growth = self._growth * step_s[:, None]
         return np.minimum(self._speeds, 0.0) - growth, np.maximum(self._speeds, 0.0) + growth
 
-    def _within_range(self, positions: Array) -> tuple[Array, Array]:
+    def _within_range(self, positions: Array) -> Range:
         """Joint speeds from which every joint comes to rest within its range; zero towards an end that is passed."""
         return -self._stopping_speed(positions - self._low), self._stopping_speed(self._high - positions)
 

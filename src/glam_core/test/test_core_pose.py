@@ -77,6 +77,12 @@ def test_quaternion_round_trip(rotation):
     assert_close(pose.matrix_from_quaternion_xyzw(-3.0 * quaternion), rotation)
 
 
+@given(rotations())
+def test_one_matrix_and_a_batch_of_it_have_the_same_quaternion(rotation):
+    one, batch = pose.quaternion_xyzw_from_matrix(rotation), pose.quaternion_xyzw_from_matrix(rotation[None])[0]
+    assert_close(one if one @ batch > 0.0 else -one, batch)  # of a half turn, either sign will do
+
+
 def test_quaternion_order_is_xyzw():
     assert_close(pose.quaternion_xyzw_from_matrix(pose.exp_so3([0, 0, np.pi / 2])), [0, 0, 0.5**0.5, 0.5**0.5])
 

@@ -134,10 +134,10 @@ def joint_state_message(state: ArmState, prefix: str) -> JointState:
 
 def transforms_message(frames: Sequence[tuple[str, str, NDArray[np.float64]]], stamp: Time) -> TFMessage:
     """Frames for /tf: each with its parent, its name, and its pose `T_parent_child` (4, 4)."""
-    quaternions = quaternion_xyzw_from_matrix(np.stack([T[:3, :3] for _, _, T in frames])).tolist()
     transforms = []
-    for (parent, child, T), (x, y, z, w) in zip(frames, quaternions, strict=True):
+    for parent, child, T in frames:
         px, py, pz = T[:3, 3].tolist()
+        x, y, z, w = quaternion_xyzw_from_matrix(T[:3, :3]).tolist()
         transform = Transform(translation=Vector3(x=px, y=py, z=pz), rotation=Quaternion(x=x, y=y, z=z, w=w))
         header = Header(stamp=stamp, frame_id=parent)
         transforms.append(TransformStamped(header=header, child_frame_id=child, transform=transform))
