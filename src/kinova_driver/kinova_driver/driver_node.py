@@ -30,7 +30,7 @@ from kinova_driver.watchdog import Watchdog, WatchdogLimits, WatchdogThread
 
 _DIAGNOSTICS_PERIOD_S = 1.0
 _LOOPBACK = "127.0.0.1"
-_PATIENCE_S, _RETRY_S = 30.0, 0.2
+_RETRY_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class DriverParameters:
     max_state_age_s: float = parameter(0.1, "an older measurement holds the arm, s", 0.001, 1.0)
     max_following_error_m: float = parameter(0.1, "distance from the command that counts as lost, m", 0.001, 1.0)
     following_timeout_s: float = parameter(0.5, "how long it may be lost before it is stopped, s", 0.001, 10.0)
+    patience_s: float = parameter(30.0, "how long a simulated arm may take to come up, s", 0.0, 600.0)
     guardian: bool = parameter(True, "stop the arm from a process of its own where this one does not")
     address: str = parameter("", "where the arm is, instead of the station file's address")
     tcp_port: int = parameter(0, "where it takes commands, instead of the station file's; 0 for that one", 0, 65535)
@@ -161,7 +162,7 @@ class DriverNode(LifecycleNode):
         early = WatchdogLimits.ahead_of(safety.command_timeout_s, safety.stop_timeout_s)
         arm = self._make_arm(config)
         with ExitStack() as undo:
-            _connect_patiently(arm, _PATIENCE_S if config.backend == SIMULATED else 0.0)
+            _connect_patiently(arm, self._settings.patience_s if config.backend == SIMULATED else 0.0)
             undo.callback(arm.disconnect)
             guardian = self._make_guardian(config, early)
             if guardian is not None:

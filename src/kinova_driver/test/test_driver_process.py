@@ -18,12 +18,12 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import rclpy
-from live_arm import LiveArm
+from live_arm import PATIENT, LiveArm
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.utilities import try_shutdown
 from sensor_msgs.msg import JointState
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
 from glam_core.gen3 import JOINTS
 from glam_msgs.msg import ToolState
@@ -32,20 +32,25 @@ from kinova_driver import messages
 pytestmark = pytest.mark.ros
 AWAIT_S = 60.0
 MAIN = "from kinova_driver.driver_node import main; main()"
+TIMEOUTS = "{" + ", ".join(f"{name}: {value}" for name, value in PATIENT.items()) + "}"
 STATION = """
 name: bench
 arms: [{arms}]
-safety: {{workspace_min: [0.0, -0.8, -0.5], workspace_max: [0.9, 0.8, 1.2]}}
+safety:
+  workspace_min: [0.0, -0.8, -0.5]
+  workspace_max: [0.9, 0.8, 1.2]
+  command_timeout_s: {patience_s}
+  stop_timeout_s: {stop_s}
 """
 
 
 class Station:
     """Drivers in processes of their own, and a client that spins on a thread."""
 
-    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, names: tuple[str, ...], patience_s: float = 0.1) -> None:
         self.file = folder / "station.yaml"
-        arms = ", ".join(f"{{name: {name}, namespace: '{_namespace(name)}'}}" for name in names)
-        self.file.write_text(STATION.format(arms=arms))
+        arms = ", ".join(f"{{name: {name}, namespace: '{_namespace(name)}', timeouts: {TIMEOUTS}}}" for name in names)
+        self.file.write_text(STATION.format(arms=arms, patience_s=patience_s, stop_s=2.5 * patience_s))
         self.domain = 60 + os.getpid() % 40
         rclpy.init(domain_id=self.domain)
         self.client = Node("client")
@@ -121,6 +126,25 @@ class Turning:
             self._publisher.publish(message)
 
 
+class Slowest:
+    """The least speed of an arm's last joint, from now until `end`."""
+
+    def __init__(self, live: LiveArm) -> None:
+        self._live, self._least = live, np.inf
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> float:
+        self._over.set()
+        self._thread.join(AWAIT_S)
+        return self._least
+
+    def _run(self) -> None:
+        while not self._over.wait(0.001):
+            self._least = min(self._least, float(self._live.speeds[6]))
+
+
 def _namespace(name: str) -> str:
     return "" if name == "arm" else f"/{name}"
 
@@ -169,8 +193,37 @@ def test_a_signal_stops_the_arm_and_ends_the_process_well(station: Station, live
     assert "max_speed_m_s: 0.5" in output  # the limits in force
 
 
+def test_stopping_or_losing_one_driver_leaves_the_other_arm_moving(tmp_path: Path) -> None:
+    """The other one is never slower than it was told to be, not for a moment."""
+    station = Station(tmp_path, ("left", "right"), patience_s=2.0)  # this is not about a computer that is too busy
+    lives = {name: LiveArm() for name in ("left", "right")}
+    turning: list[Turning] = []
+    try:
+        for name, live in lives.items():
+            station.drive(name, *ports(live))
+            station.enable(name)
+            turning.append(Turning(station, name))
+        wait_for(lambda: all(live.speeds[6] > 0.19 for live in lives.values()))
+        slowest = Slowest(lives["right"])
+        for service in ("stop", "emergency_stop"):
+            assert station.call(Trigger, f"/left/{service}")[0]
+            wait_for(lambda: not lives["left"].moving)
+            assert station.call(Trigger, "/left/reset")[0]
+            station.enable("left")
+            wait_for(lambda: lives["left"].moving)
+        station.processes["left"].kill()
+        wait_for(lambda: not lives["left"].moving)
+        assert slowest.end() == pytest.approx(0.2, abs=1e-3)
+    finally:
+        for each in turning:
+            each.end()
+        station.close()
+        for live in lives.values():
+            live.close()
+
+
 def test_an_arm_that_is_not_there_is_an_error_that_says_so(station: Station) -> None:
-    process = station.drive("arm", "tcp_port:=9", "udp_port:=19")
+    process = station.drive("arm", "tcp_port:=9", "udp_port:=19", "patience_s:=0.0")
     output, _ = process.communicate(timeout=AWAIT_S)
     assert process.returncode == 1
     assert "the arm at 127.0.0.1 can not be reached on TCP port 9" in output
@@ -178,7 +231,7 @@ def test_an_arm_that_is_not_there_is_an_error_that_says_so(station: Station) -> 
 
 
 def test_a_real_address_needs_kinovas_package(station: Station) -> None:
-    process = station.drive("arm", "address:=192.168.1.10")
+    process = station.drive("arm", "address:=192.168.1.10", "patience_s:=0.0")
     output, _ = process.communicate(timeout=AWAIT_S)
     assert process.returncode == 1
     assert "kortex_api" in output
