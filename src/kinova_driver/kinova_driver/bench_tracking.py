@@ -7,12 +7,8 @@ is to be one command step later, so the error of a measurement is its distance f
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,18 +21,17 @@ from glam_core.gen3 import COMMAND_STEP_S
 from glam_core.limits import SafetyLimits
 from glam_core.pose import tool_down
 from glam_core.safety import SafetyFilter
-from glam_core.station import ArmConfig
 from glam_core.tool import ToolCommand
 from kinova_driver.actuation import JointActuation
 from kinova_driver.driver import Driver, DriverLimits, Mode, Request
 from kinova_driver.kortex_arm import KortexArm
+from kinova_driver.simulator.process import simulator
 from kinova_driver.watchdog import Watchdog, WatchdogLimits, WatchdogThread
 
 LIMITS = SafetyLimits(workspace_min=(0.2, -0.35, 0.005), workspace_max=(0.75, 0.35, 0.5))
 CENTRE = (0.45, 0.0, 0.2)
 _PERIOD_S = 0.025
 _APPROACH_S = 3.0
-_READY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -74,40 +69,6 @@ class TrackingResult:
     radius_rms_mm: float
     jitter_p99_ms: float
     clamps: dict[str, int]
-
-
-def free_ports() -> tuple[int, int, int]:
-    """Three ports of loopback that nobody uses: TCP, UDP, and TCP again."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            probe = stack.enter_context(socket.socket(socket.AF_INET, kind))
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    return ports[0], ports[1], ports[2]
-
-
-@contextlib.contextmanager
-def simulator(task: str = "lift", **changes: object) -> Iterator[ArmConfig]:
-    """A `kinova-sim` in a process of its own, for as long as the context lasts."""
-    tcp_port, udp_port, control_port = free_ports()
-    command = [sys.executable, "-c", "import sys; from kinova_driver.simulator.cli import main; sys.exit(main())"]
-    command += ["--task", task, "--tcp-port", str(tcp_port), "--udp-port", str(udp_port)]
-    process = subprocess.Popen(
-        [*command, "--control-port", str(control_port)], stdout=subprocess.PIPE, text=True, process_group=0
-    )
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("ready"):
-                break
-        else:
-            raise GlamError("kinova-sim ended before it was ready")
-        where = {"address": "127.0.0.1", "tcp_port": tcp_port, "udp_port": udp_port}
-        yield ArmConfig.model_validate({"name": "arm"} | where | changes)
-    finally:
-        process.terminate()
-        process.wait(_READY_S)
 
 
 def circle(config: TrackingConfig, at: float) -> NDArray[np.float64]:
@@ -160,8 +121,8 @@ def track(config: TrackingConfig, arm: KortexArm) -> TrackingResult:
 
 def run(config: TrackingConfig) -> TrackingResult:
     """Starts a simulated arm, and measures."""
-    with simulator() as arm_config:
-        arm = KortexArm(arm_config)
+    with simulator() as simulated:
+        arm = KortexArm(simulated.arm)
         arm.connect()
         try:
             return track(config, arm)

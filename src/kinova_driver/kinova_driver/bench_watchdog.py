@@ -40,10 +40,10 @@ from glam_core.pose import tool_down
 from glam_core.station import ArmConfig
 from glam_msgs.msg import ToolCommand
 from kinova_driver import messages
-from kinova_driver.bench_tracking import simulator
 from kinova_driver.driver_node import DriverNode, kortex_arm
 from kinova_driver.kortex import frame, services
 from kinova_driver.process import run as run_nodes
+from kinova_driver.simulator.process import simulator
 
 Failure = Literal[
     "commander_frozen",
@@ -383,7 +383,7 @@ def bench_of(config: WatchdogConfig) -> Iterator[Bench]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if config.realtime:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
-        bench = Bench(stack.enter_context(simulator()), folder, config)
+        bench = Bench(stack.enter_context(simulator()).arm, folder, config)
         stack.callback(bench.close)
         yield bench
 

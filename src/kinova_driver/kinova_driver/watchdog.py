@@ -23,6 +23,8 @@ _LOOK_S = 0.02
 """Time between two looks where nothing is due sooner: less than the shortest way from a first command to a hold."""
 
 _RETRY_S = 0.01
+_COMPLAINT_S = 2.0
+"""Between two complaints about an arm that can not be stopped; the tries go on."""
 
 
 @dataclass(frozen=True)
@@ -177,14 +179,16 @@ class WatchdogThread:
             self._thread.join()
 
     def _run(self) -> None:
-        last = self._watchdog.verdict(self._clock())
+        last, complained_at = self._watchdog.verdict(self._clock()), -math.inf
         while not self._over.wait(min(self._period_s, self._watchdog.due_in(self._clock()))):
             verdict = self._watchdog.verdict(self._clock())
             if verdict is not last and verdict in self._actions:
                 try:
                     self._watchdog.end(self._actions[verdict])
                 except ArmError as error:
-                    logger.warning("watchdog: could not %s the arm, trying again: %s", verdict, error)
+                    if self._clock() - complained_at > _COMPLAINT_S:
+                        logger.warning("watchdog: could not %s the arm, goes on trying: %s", verdict, error)
+                        complained_at = self._clock()
                     self._over.wait(_RETRY_S)
                     continue
                 except Exception:  # whatever it was, the next look must come

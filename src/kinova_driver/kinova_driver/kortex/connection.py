@@ -30,6 +30,8 @@ _IDLE_S = 0.01
 _CATCH_UP_S = 0.05
 """Feedback that is late by less is made up for, so that the rate holds on a busy computer."""
 _RATE_WINDOW = 500
+_LOSSY_WINDOW_S, _LOSSY_FEWEST, _LOSSY_SHARE = 0.4, 20, 0.15
+"""A connection that loses this share of the measurements within the window is not one to move an arm over."""
 _OURS_S = 0.5
 """How soon after our command the arm says whose command changed its state."""
 
@@ -96,6 +98,7 @@ class Connection:
         self._own: set[int] = set()
 
         self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
+        self._outcomes: deque[tuple[float, bool]] = deque()  # of the last requests: when, and whether it was lost
         self._received = self._lost = self._reconnections = 0
         self._fresh = threading.Condition()
         self._over, self._wake = threading.Event(), threading.Event()
@@ -184,6 +187,7 @@ class Connection:
             if self._link is link:
                 self._latched.clear()
                 self._thief_named = False
+                self._outcomes.clear()
         self._await_measurement(link)
 
     def latch(self, fault: str, reason: str) -> None:
@@ -216,6 +220,7 @@ class Connection:
         self._over.clear()
         self._latched.clear()
         self.newest, self._asked_at = None, 0.0
+        self._outcomes.clear()
         self.moving, self._controller = False, None
         self._own.clear()
         self._link = link
@@ -280,6 +285,7 @@ class Connection:
             else:
                 losses = 0
                 self._take(feedback, asked_at)
+            self._look_for_gaps(asked_at, losses > 0)
             due += period
             wait = due - time.monotonic()
             if wait > 0.0:
@@ -292,6 +298,18 @@ class Connection:
             self.judge(link, error)
         if losses >= self._timeouts.max_losses:
             self._lose(link, faults.CONNECTION_LOST, f"{losses} measurements in a row were lost; the last: {error}")
+
+    def _look_for_gaps(self, now: float, lost: bool) -> None:
+        """Names a connection that is not lost, but loses too much."""
+        with self._state:
+            outcomes = self._outcomes
+            outcomes.append((now, lost))
+            while now - outcomes[0][0] > _LOSSY_WINDOW_S:
+                outcomes.popleft()
+            count, missing = len(outcomes), sum(each for _, each in outcomes) if lost else 0
+        if count >= _LOSSY_FEWEST and missing >= _LOSSY_SHARE * count:
+            reason = f"{missing} of {count} measurements within {_LOSSY_WINDOW_S} s did not come"
+            self.latch(faults.PACKETS_LOST, reason)
 
     def _take(self, feedback: Any, asked_at: float) -> None:
         stamp = time.monotonic() - self._config.feedback_latency_s
@@ -415,8 +433,9 @@ class Connection:
                 link.close()
                 raise
         with self._state:
-            for fault in (faults.CONNECTION_LOST, faults.COMMANDS_LOST):
+            for fault in (faults.CONNECTION_LOST, faults.COMMANDS_LOST, faults.PACKETS_LOST):
                 self._latched.pop(fault, None)
+            self._outcomes.clear()
             self._latched.setdefault(faults.CONNECTION_RESTORED, "the connection was lost and is back")
             self._controller = None
             self._own.clear()
