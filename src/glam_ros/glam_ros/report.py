@@ -26,10 +26,11 @@ PLOTS = {
 
 @dataclass(frozen=True)
 class Rate:
-    """What a stream should have held, and what it held: Hz."""
+    """What a stream should have held, and what it held: Hz; and how far its gaps are from the period, ms; None where none came."""
 
     expected_hz: float
     achieved_hz: float
+    jitter_p99_ms: float | None
 
     @property
     def held(self) -> bool:
@@ -100,7 +101,10 @@ def evaluate(
         interval=wilson_interval(successes, len(episodes)),
         offline=offline,
         latencies_ms={stage: summarize(values) for stage, values in latencies.items() if values},
-        rates={stream: Rate(hz, _rate_hz(episodes, stream)) for stream, hz in expected_hz.items()},
+        rates={
+            stream: Rate(hz, _rate_hz(episodes, stream), _jitter_p99_ms(episodes, stream, hz))
+            for stream, hz in expected_hz.items()
+        },
         slowest_real_time_factor=min((f for episode in episodes for f in episode.real_time_factors), default=None),
         clamps=dict(sum((episode.clamps for episode in episodes), Counter()).most_common()),
         faults=dict(sum((episode.faults for episode in episodes), Counter()).most_common()),
@@ -125,9 +129,10 @@ def tables(results: Results) -> dict[str, list[tuple[str, ...]]]:
         success.append(("the two agree", "yes" if results.agrees_with_offline else "no", ""))
     latency = [("stage", "median ms", "p99 ms", "n")]
     latency += [(s, f"{v.median:.1f}", f"{v.p99:.1f}", str(v.n)) for s, v in results.latencies_ms.items()]
-    rates = [("stream", "expected Hz", "achieved Hz", f"within {RATE_TOLERANCE:.0%}")]
+    rates = [("stream", "expected Hz", "achieved Hz", f"within {RATE_TOLERANCE:.0%}", "jitter p99 ms")]
     for stream, rate in results.rates.items():
-        rates.append((stream, f"{rate.expected_hz:g}", f"{rate.achieved_hz:.2f}", "yes" if rate.held else "no"))
+        held, jitter = "yes" if rate.held else "no", "-" if rate.jitter_p99_ms is None else f"{rate.jitter_p99_ms:.1f}"
+        rates.append((stream, f"{rate.expected_hz:g}", f"{rate.achieved_hz:.2f}", held, jitter))
     return {
         f"Success: {results.task}, model {results.model} ({results.method})": success,
         "Latency": latency,
@@ -193,6 +198,12 @@ def _rate_hz(episodes: Sequence[EpisodeRecord], stream: str) -> float:
     stamps = [sorted(episode.stamps[stream]) for episode in episodes if len(episode.stamps[stream]) > 1]
     duration = sum(times[-1] - times[0] for times in stamps)
     return sum(len(times) - 1 for times in stamps) / duration if duration > 0.0 else 0.0
+
+
+def _jitter_p99_ms(episodes: Sequence[EpisodeRecord], stream: str, hz: float) -> float | None:
+    """99th percentile of how far the time between two messages is from the period."""
+    gaps = [np.diff(sorted(episode.stamps[stream])) for episode in episodes if len(episode.stamps[stream]) > 1]
+    return float(1e3 * np.percentile(np.abs(np.concatenate(gaps) - 1.0 / hz), 99)) if gaps else None
 
 
 def _markdown(results: Results, video: str) -> str:

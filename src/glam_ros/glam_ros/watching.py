@@ -36,6 +36,8 @@ STAGES = (CAMERA_TO_POLICY, INFERENCE, DECODE, POLICY_AND_DECODER, TO_DRIVER, CA
 CHUNKS = "policy chunks"
 COMMANDS = "control commands"
 JOINT_STATES = "joint states"
+SENT = "commands to the arm"
+"""What the driver tells an arm, each time with the arm's name: when, and so how steadily."""
 
 STOPPED = "stopped"
 """How the diagnostics of a driver begin that waits for a person to enable it again."""
@@ -150,6 +152,7 @@ class Watcher:
         if self._episode is None:
             return
         sent = convert.sent_command_from_message(message)
+        self._episode.stamps[f"{SENT} '{sent.arm}'"].append(sent.sent_at)
         self._episode.clamps.update(sent.clamps)
         # A goal that is sent again goes out with the driver's next tick: only new ones tell how long the way is.
         if (sent.arm, sent.sequence) in self._decoded and not sent.hold:

@@ -70,6 +70,14 @@ def test_rates_leave_the_pauses_between_episodes_out(manifest: Manifest) -> None
     assert results.rates[COMMANDS].held
     slow = report.evaluate([episode(1, control_hz=37.0)], manifest, "toy", RATES)
     assert not slow.rates[COMMANDS].held
+    assert results.rates[COMMANDS].jitter_p99_ms == pytest.approx(0.0, abs=1e-6)
+
+
+def test_jitter_is_the_distance_of_the_gaps_from_the_period(manifest: Manifest) -> None:
+    late = episode(1)
+    late.stamps[COMMANDS][10] += 0.004
+    late.stamps[COMMANDS][20] += 0.004
+    assert report.evaluate([late], manifest, "toy", RATES).rates[COMMANDS].jitter_p99_ms == pytest.approx(4.0)
 
 
 def test_a_stream_that_never_came_has_no_rate_and_a_stage_without_latency_no_row(manifest: Manifest) -> None:

@@ -137,11 +137,8 @@ class Driver:
         self._astray_since: float | None = None
         self._endings = watchdog.endings
 
-    def accept(self, request: Request, now: float) -> bool:
-        """Takes the newest command; `tick` sends it, or `follow` before that.
-
-        Returns:
-            Whether it asks for something else than the one before, and the arm takes that between two ticks.
+    def accept(self, request: Request, now: float) -> None:
+        """Takes the newest command, for `tick` to act on.
 
         Raises:
             SafetyError: The command is rejected; the message says why.
@@ -151,10 +148,9 @@ class Driver:
         except SafetyError:
             self.rejected += 1
             raise
-        previous, self._request = self._request, request
+        self._request = request
         if not request.hold:
             self.watchdog.feed(now)
-        return previous is None or not _same_goal(previous, request)
 
     def tick(self, now: float) -> Tick:
         """Reads the arm, judges it and the newest command, and tells the arm what to do. Called at control rate."""
@@ -171,13 +167,6 @@ class Driver:
                 self._doubtful_since = None
                 sent = self._act(state, now)
         return Tick(self.mode, self.reason, state, sent)
-
-    def follow(self, now: float) -> Sent | None:
-        """Sends a command that has just been accepted, between two ticks; None where `tick` has to judge first."""
-        state, _ = self._read(now)
-        if self.mode not in (Mode.HELD, Mode.ENABLED) or state is None or state.faults:
-            return None
-        return self._act(state, now)
 
     def enable(self, now: float) -> None:
         """Lets the next command move the arm.
@@ -403,8 +392,3 @@ class Driver:
         self._request = self._doubtful_since = self._astray_since = None
         self.safety.reset()
         self.actuation.reset()
-
-
-def _same_goal(one: Request, other: Request) -> bool:
-    same_pose = np.array_equal(one.command.T_base_tool, other.command.T_base_tool)
-    return same_pose and one.command.gripper == other.command.gripper and one.hold == other.hold

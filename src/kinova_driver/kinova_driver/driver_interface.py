@@ -187,12 +187,8 @@ class DriverInterface:
         self._driver.deadman.hear(message.data, time.monotonic())
 
     def _accept(self, request: Request) -> None:
-        now = time.monotonic()
-        wants_answer = self._driver.accept(request, now)
+        self._driver.accept(request, time.monotonic())
         self._accepted += 1
-        # Where the arm takes it, a new goal does not wait for the next tick.
-        if wants_answer and (sent := self._driver.follow(now)) is not None:
-            self._report(sent)
 
     def _reject(self, error: GlamError) -> None:
         self._rejected += 1

@@ -83,7 +83,7 @@ class DriverNode(LifecycleNode):
         self._timer: Timer | None = None
         self._diagnostics_timer: Timer | None = None
         self._ticked_at = 0.0
-        self._woken = self.create_guard_condition(self._tick)
+        self._woken = self.create_guard_condition(self._on_measured)
 
     def autostart(self) -> None:
         """Configures and activates, unless the parameter says that a manager does so; raises where that fails."""
@@ -224,14 +224,16 @@ class DriverNode(LifecycleNode):
             self._watching.close()
             self._watching = None
 
+    def _on_measured(self) -> None:
+        if self._timer is not None:
+            self._timer.reset()  # in step with the measurements; a timer left alone keeps a steady beat of its own
+            self._tick()
+
     def _tick(self) -> None:
         now = time.monotonic()
-        if self._connection is None or self._timer is None:
-            return  # woken while not active
-        if now - self._ticked_at < self._connection.period_s / 2:
+        if self._connection is None or now - self._ticked_at < self._connection.period_s / 2:
             return  # woken and timed at about the same moment
         self._ticked_at = now
-        self._timer.reset()
         self._connection.interface.tick(now)
 
 
