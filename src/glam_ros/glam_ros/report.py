@@ -26,7 +26,7 @@ PLOTS = {
 
 @dataclass(frozen=True)
 class Rate:
-    """What a stream should have held, and what it held: Hz; how far its gaps are from the period, ms, where it had any."""
+    """What a stream should have held, and what it held, Hz; how far its gaps are from the period, where it had any."""
 
     expected_hz: float
     achieved_hz: float
