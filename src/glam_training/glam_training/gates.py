@@ -16,6 +16,8 @@ from glam_training.models.glam import Gaussian, Glam
 PAIRED_CHOICES = 64
 """Transitions among which the partner of a paired one is to be found."""
 PAIRED_DRAWS = 50
+TILT_RAD = 0.01
+"""How far the tool is turned, about a random axis, to see whether the decoder bears it."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,19 @@ def grounding_gates(glam: Glam, target: View) -> list[Gate]:
         gate("action error, IDM latents over action-encoder latents", ratio, "< 1.5", ratio < 1.5),
         gate("action error of IDM latents, share of the actions' deviation", cross.sqrt(), "reported", None),
     ]
+
+
+def tilt_gate(glam: Glam, target: View) -> Gate:
+    """An arm that is late tilts its tool by more than any demonstration does: what the decoder makes of that."""
+    generator = torch.Generator().manual_seed(0)
+    states = target.state.unflatten(1, (target.arms, -1)).clone()
+    axis = TILT_RAD * torch.nn.functional.normalize(torch.randn(*states.shape[:2], 3, generator=generator), dim=-1)
+    for column in (slice(3, 6), slice(6, 9)):  # a small turn moves a direction by its cross product
+        states[..., column] += torch.cross(axis, states[..., column], dim=-1)
+    change = glam.decode(states.flatten(1), target.z) - glam.decode(target.state, target.z)
+    share = float(change.detach().square().mean().sqrt())
+    name = f"change of action with a tool turned by {1e3 * TILT_RAD:g} mrad, share of the actions' deviation"
+    return gate(name, share, "< 0.1", share < 0.1)
 
 
 def motion_gates(target: View, auxiliary: View) -> list[Gate]:

@@ -27,6 +27,7 @@ from glam_training.gates import (
     motion_gates,
     paired_gate,
     posteriors,
+    tilt_gate,
 )
 from glam_training.latent_space import LatentSpace, View, look, open_latent_space
 from glam_training.pairs import record_pairs
@@ -74,6 +75,7 @@ def probe(config: ProbeConfig) -> list[Gate]:
         losses[view.name] = forward_losses(space.glam, view, other)
         gates += forward_gates(losses[view.name], view.name)
     gates += grounding_gates(space.glam, target)
+    gates.append(tilt_gate(space.glam, target))
     with Cell(space.contract.task, space.contract.embodiment) as cell:
         replays = [replay_source(space, view, cell) for view in [target, *others]]
     for replayed in replays:

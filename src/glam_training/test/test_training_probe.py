@@ -20,11 +20,12 @@ from glam_training.gates import (
     paired_gate,
     shuffled,
     swapped,
+    tilt_gate,
     tool_motion,
 )
 from glam_training.latent_space import View, look, open_latent_space
 from glam_training.methods import train
-from glam_training.models.glam import Gaussian, kl
+from glam_training.models.glam import Gaussian, Glam, GlamConfig, kl
 from glam_training.pairs import record_pairs
 from glam_training.probe import ProbeConfig, probe
 from glam_training.transfer import TransferConfig, transfer
@@ -54,6 +55,18 @@ def test_motion_gates_pass_for_shared_latents_alone():
     # Another meaning, then the same meaning with the source written into it.
     assert verdicts(motion_gates(target, make_view("umi", lambda motion: -motion, 1)))[0] is False
     assert verdicts(motion_gates(target, make_view("umi", lambda motion: motion + 3.0, 1)))[1] is False
+
+
+def test_tilt_gate_fails_where_the_state_is_blown_up():
+    target = make_view("target", lambda motion: motion, 0)
+    upright = torch.tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0])
+    target.state[:, 3:9] = upright + 0.001 * torch.randn(MOTIONS, 6, generator=torch.Generator().manual_seed(2))
+    torch.manual_seed(0)
+    glam = Glam(1, 0.1, 10, 5, GlamConfig(latent_size=4))
+    glam.state.fit(target.state)
+    assert tilt_gate(glam, target).passed
+    glam.state.std[3:9] = 0.001
+    assert not tilt_gate(glam, target).passed
 
 
 def test_paired_gate():
