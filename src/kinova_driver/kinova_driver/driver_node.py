@@ -81,8 +81,7 @@ class DriverNode(LifecycleNode):
         self._connection: _Connection | None = None
         self._watching: WatchdogThread | None = None
         self._timer: Timer | None = None
-        self._diagnostics_timer: Timer | None = None
-        self._ticked_at = 0.0
+        self._ticked_at = self._diagnosed_at = 0.0
         self._woken = self.create_guard_condition(self._on_measured)
 
     def autostart(self) -> None:
@@ -124,11 +123,10 @@ class DriverNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Starts ticking; the arm still waits to be enabled."""
         assert self._connection is not None
-        driver, interface = self._connection.driver, self._connection.interface
+        driver = self._connection.driver
         self._watching = WatchdogThread(driver.watchdog, driver.arm.hold, driver.arm.stop)
         self._watching.start()
         self._timer = self.create_timer(self._connection.period_s, self._tick)
-        self._diagnostics_timer = self.create_timer(_DIAGNOSTICS_PERIOD_S, lambda: interface.diagnose(time.monotonic()))
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -213,13 +211,12 @@ class DriverNode(LifecycleNode):
         self._connection = None
 
     def _rest(self, reason: str) -> None:
-        """Stops the arm, then the timers and the watchdog."""
+        """Stops the arm, then the timer and the watchdog."""
         if self._connection is not None:
             self._connection.driver.disable(reason)
-        for timer in (self._timer, self._diagnostics_timer):
-            if timer is not None:
-                self.destroy_timer(timer)
-        self._timer = self._diagnostics_timer = None
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
         if self._watching is not None:
             self._watching.close()
             self._watching = None
@@ -235,6 +232,9 @@ class DriverNode(LifecycleNode):
             return  # woken and timed at about the same moment
         self._ticked_at = now
         self._connection.interface.tick(now)
+        if now - self._diagnosed_at >= _DIAGNOSTICS_PERIOD_S:  # right after a tick it delays no other one
+            self._diagnosed_at = now
+            self._connection.interface.diagnose(time.monotonic())
 
 
 def _connect_patiently(arm: Arm, patience_s: float) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import google.protobuf
 import numpy as np
 import pytest
 
@@ -31,7 +32,13 @@ from kinova_driver import messages
 
 pytestmark = pytest.mark.ros
 AWAIT_S = 60.0
-MAIN = "from kinova_driver.driver_node import main; main()"
+MAIN = """
+import google.protobuf
+from kinova_driver.driver_node import main
+print("protobuf", google.protobuf.__version__, flush=True)
+main()
+"""
+KORTEX_PYTHON = Path(__file__).resolve().parents[3] / ".venv" / "kortex" / "python"
 TIMEOUTS = "{" + ", ".join(f"{name}: {value}" for name, value in PATIENT.items()) + "}"
 STATION = """
 name: bench
@@ -71,7 +78,7 @@ class Station:
         self.client.destroy_node()
         try_shutdown()
 
-    def drive(self, name: str, *parameters: str) -> subprocess.Popen[str]:
+    def drive(self, name: str, *parameters: str, python: Path | str = sys.executable) -> subprocess.Popen[str]:
         given = [word for each in (f"station:={self.file}", f"arm:={name}", *parameters) for word in ("-p", each)]
         namespace = ["-r", f"__ns:={_namespace(name) or '/'}"]
         environment = os.environ | {
@@ -80,7 +87,7 @@ class Station:
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         self.processes[name] = process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "--ros-args", *given, *namespace],
+            [python, "-c", MAIN, "--ros-args", *given, *namespace],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -191,6 +198,23 @@ def test_a_signal_stops_the_arm_and_ends_the_process_well(station: Station, live
     assert process.returncode == 0, output
     assert not live.moving
     assert "max_speed_m_s: 0.5" in output  # the limits in force
+
+
+def test_the_driver_runs_in_its_own_environment_with_the_protobuf_of_kinovas_package(
+    station: Station, live: LiveArm
+) -> None:
+    """While this process, and with it the rest of a graph, has a current one."""
+    assert google.protobuf.__version__ > "4"
+    process = station.drive("arm", *ports(live), python=KORTEX_PYTHON)
+    station.enable("arm")
+    turning = Turning(station, "arm")
+    wait_for(lambda: live.speeds[6] > 0.19)
+    turning.end()
+    process.terminate()
+    output, _ = process.communicate(timeout=AWAIT_S)
+    assert process.returncode == 0, output
+    assert "protobuf 3.20.3" in output
+    assert not live.moving
 
 
 def test_stopping_or_losing_one_driver_leaves_the_other_arm_moving(tmp_path: Path) -> None:
