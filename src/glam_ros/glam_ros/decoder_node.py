@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path as FolderPath
 
 from nav_msgs.msg import Path
+from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from visualization_msgs.msg import MarkerArray
 
@@ -23,7 +24,7 @@ from glam_ros.params import parameter
 from glam_ros.records import IssuedCommand
 from glam_ros.reporting import Reporter, clock_s
 
-CHUNK, TOOL, TICK = "chunk", "tool state", "tick"
+CHUNK, TOOL, TICK, POLICY = "chunk", "tool state", "tick", "policy"
 """What can be at fault."""
 
 PATIENCE_PERIODS = 1.5
@@ -113,7 +114,13 @@ class DecoderNode(LifecycleNode):
         """Subscribes to plans, tools and resets, and makes a publisher per arm."""
         settings = self._settings
         self._inputs = [
-            self.create_subscription(LatentChunk, topics.LATENT_CHUNK, self._on_chunk, qos.COMMANDS),
+            self.create_subscription(
+                LatentChunk,
+                topics.LATENT_CHUNK,
+                self._on_chunk,
+                qos.PLANS,
+                event_callbacks=SubscriptionEventCallbacks(liveliness=self._on_liveliness, use_default_callbacks=False),
+            ),
             self.create_subscription(EpisodeStatus, topics.EPISODE_STATUS, self._on_episode, qos.STATUS),
         ]
         self._commands, self._trail_publishers = {}, {}
@@ -133,6 +140,15 @@ class DecoderNode(LifecycleNode):
                 self._faults.pop(CHUNK, None)
             except GlamError as error:
                 self._refuse(CHUNK, f"chunk refused: {error}")
+
+    def _on_liveliness(self, event: QoSLivelinessChangedInfo) -> None:
+        """A policy came to life, or its process is frozen or gone: then the rest of its plan is not executed."""
+        if event.alive_count:
+            self._faults.pop(POLICY, None)
+        elif self._active and self._execution is not None:
+            self._refuse(POLICY, "the policy's process is frozen or gone: the tools are held")
+            self._execution.halt()
+            self._on_tick()
 
     def _on_tool(self, message: ToolStateMessage) -> None:
         if self._active and self._execution is not None:

@@ -85,6 +85,13 @@ class LatentExecution:
                 f"a chunk observed {self._forgotten_before - chunk.observed_at:.3f} s before the reset"
             )
         self._scheduler.add(Chunk(chunk.latents, chunk.observed_at, chunk.step_s), now)
+        self._halted = False
+
+    def halt(self) -> None:
+        """No plan counts any more: the tools are held where they are, as when plans run out, until a new one comes."""
+        if self._observed_at is not None:
+            self._scheduler.reset()
+            self._halted = True
 
     def forget(self, before: float) -> None:
         """Drops every plan and tool state, and refuses chunks observed before `before` (s): a new episode began."""
@@ -102,9 +109,12 @@ class LatentExecution:
         Raises:
             StaleObservationError: A tool state is missing or too old; nothing may be commanded.
         """
+        if self._halted and self._observed_at is not None:
+            return self._hold(self._tools(now), self._observed_at, now)
         due = self._scheduler.due(now + self._early_s)
         if due is None:
             return None
+        self._observed_at = due.observed_at
         tools = self._tools(now)
         if due.latent is None:
             return self._hold(tools, due.observed_at, now)
@@ -168,6 +178,8 @@ class LatentExecution:
         self._commands: dict[str, ToolCommand] = {}
         self._due_at = -np.inf
         self._hold_since: float | None = None
+        self._observed_at: float | None = None  # of the plan behind the newest commands
+        self._halted = False
 
 
 def require_arms(spec: ActionSpec, station_arms: Sequence[str]) -> None:

@@ -54,7 +54,7 @@ class PolicyNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("policy_node")
         params.declare(self, PolicyParameters, locked=lambda: process.label(self) != "unconfigured")
-        self._chunks = self.create_lifecycle_publisher(LatentChunk, topics.LATENT_CHUNK, qos.COMMANDS)
+        self._chunks = self.create_lifecycle_publisher(LatentChunk, topics.LATENT_CHUNK, qos.PLANS)
         self._finished = self.create_guard_condition(self._publish_finished)
         self._worker: InferenceWorker | None = None
         self._reporter = Reporter(self, self._health)

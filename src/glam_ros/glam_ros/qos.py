@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 
 IMAGES = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPolicy.KEEP_LAST, depth=1)
 """Only the newest image matters; a lost one is not sent again."""
@@ -12,6 +13,15 @@ STATES = QoSProfile(reliability=ReliabilityPolicy.BEST_EFFORT, history=HistoryPo
 
 COMMANDS = QoSProfile(reliability=ReliabilityPolicy.RELIABLE, history=HistoryPolicy.KEEP_LAST, depth=5)
 """Chunks, commands and reports: each one counts."""
+
+PLANS = QoSProfile(
+    reliability=ReliabilityPolicy.RELIABLE,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=5,
+    liveliness=LivelinessPolicy.AUTOMATIC,
+    liveliness_lease_duration=Duration(seconds=0.06),
+)
+"""From the policy to the decoder, which is told by the middleware when the policy's process is frozen or gone."""
 
 STATUS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,

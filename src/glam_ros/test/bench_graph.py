@@ -53,7 +53,7 @@ class Bench:
             for name in ("front", "side", "wrist")
         }
         self._tool = node.create_publisher(ToolStateMessage, topics.TOOL_STATE, qos.COMMANDS)
-        self._chunk = node.create_publisher(LatentChunk, topics.LATENT_CHUNK, qos.COMMANDS)
+        self._chunk = node.create_publisher(LatentChunk, topics.LATENT_CHUNK, qos.PLANS)
         self._episode = node.create_publisher(EpisodeStatus, topics.EPISODE_STATUS, qos.STATUS)
         node.create_subscription(LatentChunk, topics.LATENT_CHUNK, self._keep_chunk, qos.COMMANDS)
         node.create_subscription(ToolCommandMessage, topics.COMMAND, self._keep_command, qos.COMMANDS)
@@ -132,6 +132,15 @@ class Bench:
         """Publishes a chunk."""
         stamp = time.time() if observed_at is None else observed_at
         self._chunk.publish(convert.chunk_message(PlannedChunk("bench", 0, latents, stamp, stamp, step_s, 0.0)))
+
+    def end_planner(self) -> None:
+        """Takes the publisher of chunks away, as when the policy's process is gone."""
+        self.node.destroy_publisher(self._chunk)
+
+    def begin_planner(self) -> None:
+        """Makes a new one, and waits until it is heard."""
+        self._chunk = self.node.create_publisher(LatentChunk, topics.LATENT_CHUNK, qos.PLANS)
+        self.await_(lambda: self._chunk.get_subscription_count() > 1)
 
     def announce(self, episode: int, elapsed_s: float = 0.0) -> None:
         """Publishes an episode status."""

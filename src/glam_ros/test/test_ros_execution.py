@@ -107,6 +107,23 @@ def test_when_plans_run_out_the_measured_pose_is_held_and_then_there_is_silence(
     assert execution.tick(0.5) is None
 
 
+def test_halted_the_tool_is_held_until_a_new_plan_comes() -> None:
+    execution = make()
+    execution.halt()
+    execution.add_tool(tool(0.0))
+    assert execution.tick(0.0) is None, "there was nothing to hold from"
+    execution.add_chunk(chunk(0.0), 0.0)
+    assert not execution.tick(0.0).hold
+    execution.halt()
+    execution.add_tool(tool(0.05, x=0.45))
+    held = execution.tick(0.05)
+    assert held.hold
+    assert held.commands["arm"].T_base_tool[0, 3] == pytest.approx(0.45)
+    execution.add_chunk(chunk(0.06), 0.06)
+    execution.add_tool(tool(0.07))
+    assert not execution.tick(0.07).hold
+
+
 def test_a_hold_keeps_the_last_grip() -> None:
     execution = make()
     execution.add_tool(tool(0.0))

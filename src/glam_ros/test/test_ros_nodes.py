@@ -197,6 +197,23 @@ def test_when_the_plan_runs_out_the_decoder_holds_and_falls_silent(bench: Bench,
     assert bench.commands[-1].issued_at - held.issued_at < 0.3
 
 
+def test_a_policy_that_is_gone_is_noticed_long_before_its_plan_runs_out(bench: Bench, model: Path) -> None:
+    running(bench, "decoder_node", model)
+    bench.measure()
+    bench.plan(latents())
+    bench.await_(lambda: any(not command.hold for command in bench.commands), bench.measure)
+    bench.end_planner()
+    bench.await_(lambda: bench.commands[-1].hold, bench.measure)
+    held = bench.commands[-1]
+    assert held.command.T_base_tool[2, 3] == pytest.approx(0.2, abs=1e-6), "it stays where it was measured"
+    assert held.issued_at - held.observed_at < 0.1 * LENGTH, "the plan had not run out"
+    bench.await_(lambda: "frozen or gone" in bench.message("decoder_node"), bench.measure)
+    bench.begin_planner()
+    bench.plan(latents())
+    bench.await_(lambda: not bench.commands[-1].hold, bench.measure)
+    bench.await_(lambda: bench.message("decoder_node") == "executes", lambda: (bench.measure(), bench.plan(latents())))
+
+
 def test_without_fresh_tool_states_there_are_no_commands(bench: Bench, model: Path) -> None:
     running(bench, "decoder_node", model)
     bench.measure()
