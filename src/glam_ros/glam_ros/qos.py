@@ -19,7 +19,7 @@ PLANS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=5,
     liveliness=LivelinessPolicy.AUTOMATIC,
-    liveliness_lease_duration=Duration(seconds=0.06),
+    liveliness_lease_duration=Duration(seconds=0.05),
 )
 """From the policy to the decoder, which is told by the middleware when the policy's process is frozen or gone."""
 

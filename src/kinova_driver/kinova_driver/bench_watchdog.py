@@ -13,7 +13,6 @@ import ctypes
 import mmap
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -41,8 +40,8 @@ from glam_core.station import ArmConfig
 from glam_msgs.msg import ToolCommand
 from kinova_driver import messages
 from kinova_driver.driver_node import DriverNode, kortex_arm
-from kinova_driver.kortex import frame, services
 from kinova_driver.process import run as run_nodes
+from kinova_driver.relay import STOP_S, ZERO_S, Relay, Trial, describe
 from kinova_driver.simulator.process import simulator
 
 Failure = Literal[
@@ -55,16 +54,12 @@ Failure = Literal[
     "driver_killed",
 ]
 FAILURES: tuple[Failure, ...] = get_args(Failure)
-ZERO_S, STOP_S = 0.1, 0.25
-"""What has to be kept."""
-
 _PATIENCE_S = 60.0
 _BLOCK_S = 0.6
 _MOVES_S = 3.0
 """A driver that was enabled follows its commander within this time, or is enabled again."""
 _ENOUGH_S = 0.6
 """A trial is over this long after the failure."""
-_MOVING_RAD_S = 0.01
 _DRIVER_PRIORITY, _PRIORITY = 1, 2
 _CENTRE, _RADIUS_M, _SPEED_M_S = (0.45, 0.0, 0.2), 0.08, 0.15
 _STATION = """
@@ -89,81 +84,6 @@ class WatchdogConfig:
     realtime: bool = False
     """Keep the load of other programs out of the measurement: everything runs with real-time priority (as root), the
     driver with a lower one than what measures it."""
-
-
-@dataclass
-class Passed:
-    """What went by the relay to the arm, each with its time: monotonic clock, s."""
-
-    moving: list[float] = field(default_factory=list)
-    resting: list[float] = field(default_factory=list)
-    stops: list[float] = field(default_factory=list)
-
-
-class Relay:
-    """Passes bytes on between clients and the arm's TCP port, and notes the commands among them."""
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target, self.passed = target, Passed()
-        self._sockets: list[socket.socket] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._server.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """Ends every connection."""
-        self._server.close()
-        for each in self._sockets:
-            each.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._server.accept()
-            except OSError:
-                return
-            arm = socket.create_connection(self._target)
-            for each in (client, arm):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._sockets += [client, arm]
-            reader = frame.FrameReader()
-            for start, end, note in ((client, arm, reader), (arm, client, None)):
-                threading.Thread(target=self._pass, args=(start, end, note), daemon=True).start()
-
-    def _pass(self, start: socket.socket, end: socket.socket, reader: frame.FrameReader | None) -> None:
-        try:
-            while data := start.recv(65536):
-                end.sendall(data)
-                if reader is not None:
-                    now = time.monotonic()
-                    for each in reader.feed(data):
-                        self._note(*frame.decode(each), now)
-        except OSError:
-            pass
-        for each in (start, end):
-            try:
-                each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-
-    def _note(self, header: frame.Header, payload: bytes, now: float) -> None:
-        method = services.METHODS.get((header.service_id, header.function_id))
-        if method is None or method.service != "Base":
-            return
-        if method.name == "Stop":
-            self.passed.stops.append(now)
-        elif method.name == "SendJointSpeedsCommand":
-            speeds = [joint.value for joint in method.request.FromString(payload).joint_speeds]
-            moves = max(map(abs, speeds)) > np.degrees(_MOVING_RAD_S)
-            (self.passed.moving if moves else self.passed.resting).append(now)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One failure: how long until nothing moved the arm any more, and until it was stopped, s; infinite for never."""
-
-    zero_s: float
-    stop_s: float
 
 
 class Mailbox:
@@ -353,27 +273,9 @@ def trial(bench: Bench, failure: Failure, wait_s: float) -> Trial:
     time.sleep(wait_s)
     failed_at = bench.fail(failure)
     time.sleep(max(0.0, failed_at + _ENOUGH_S - time.monotonic()))
-    passed = bench.relay.passed
-    last = max((at for at in passed.moving), default=0.0)
-    if last > failed_at + _ENOUGH_S / 2:
-        result = Trial(np.inf, np.inf)
-    else:
-        rests = [at for at in (*passed.resting, *passed.stops) if at > max(last, failed_at - 0.1)]
-        stops = [at for at in passed.stops if at > max(last, failed_at - 0.1)]
-        result = Trial(min(rests, default=np.inf) - failed_at, min(stops, default=np.inf) - failed_at)
+    result = bench.relay.judge(failed_at, _ENOUGH_S)
     bench.mend(failure)
     return result
-
-
-def describe(failure: Failure, trials: list[Trial]) -> str:
-    """One line for people."""
-    zero, stop = (1e3 * np.array(times) for times in zip(*((t.zero_s, t.stop_s) for t in trials), strict=True))
-    late = int(np.sum((zero > 1e3 * ZERO_S) | (stop > 1e3 * STOP_S)))
-    texts = [
-        f"{np.median(x):5.0f} median {np.percentile(x, 95, method='higher'):5.0f} p95 {x.max():5.0f} max"
-        for x in (zero, stop)
-    ]
-    return f"{failure:20s} n {len(trials)}  zero speed {texts[0]} ms  Stop {texts[1]} ms  late {late}"
 
 
 @contextmanager

@@ -149,7 +149,9 @@ class Driver:
             self.rejected += 1
             raise
         self._request = request
-        if not request.hold:
+        if request.hold:
+            self.watchdog.hold(now)
+        else:
             self.watchdog.feed(now)
 
     def tick(self, now: float) -> Tick:

@@ -101,6 +101,12 @@ class Watchdog:
                 if self._heartbeat is not None:
                     self._heartbeat.feed(now)
 
+    def hold(self, now: float) -> None:
+        """A command to hold came in: it is as if no fresh one had come for `hold_s`; the stop is due after that."""
+        with self._lock:
+            if self._fed_at is not None:
+                self._fed_at = min(self._fed_at, now - self.limits.hold_s)
+
     def end(self, action: Callable[[], None]) -> None:
         """Does what ends the motion; once it is done, a guardian has nothing to do."""
         fed_at = 0.0 if self._heartbeat is None else self._heartbeat.fed_at

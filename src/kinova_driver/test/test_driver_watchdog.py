@@ -73,6 +73,18 @@ def test_never_fresh_beyond_the_limits(gaps: list[float]) -> None:
         fed_at = now
 
 
+def test_a_command_to_hold_is_as_good_as_silence_that_has_lasted() -> None:
+    watchdog = enabled()
+    watchdog.hold(0.0)
+    assert watchdog.verdict(1.0) is Verdict.IDLE, "there was nothing to hold from"
+    watchdog.feed(1.0)
+    for now in (1.01, 1.05):  # repeating it puts the stop off no further
+        watchdog.hold(now)
+        assert watchdog.verdict(now + 1e-6) is Verdict.HOLD
+    assert watchdog.verdict(1.01 + LIMITS.stop_s - LIMITS.hold_s - 0.001) is Verdict.HOLD
+    assert watchdog.verdict(1.01 + LIMITS.stop_s - LIMITS.hold_s + 0.001) is Verdict.STOP
+
+
 @pytest.mark.parametrize(("hold_s", "stop_s"), [(0.3, 0.2), (-0.1, 0.2), (float("nan"), 0.2), (0.1, float("inf"))])
 def test_unusable_limits_are_rejected(hold_s: float, stop_s: float) -> None:
     with pytest.raises(SafetyError, match="hold_s <= stop_s"):
