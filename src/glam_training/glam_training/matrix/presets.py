@@ -22,7 +22,7 @@ SCARCE = {"stack_two": 20, "lift": 10, "knock_down": 10, "place": 10, "stack_thr
 """Target demonstrations in the scarce setting of each task."""
 AUXILIARY = 400
 """Auxiliary demonstrations in the scarce setting."""
-CURVE = (20, 10, 50, 100, 200)
+CURVE = (20, 10, 50, 35, 100, 200)
 """Target demonstrations of the curve over target data on stack_two."""
 AUXILIARY_CURVE = (30, 80, 180, 400)
 """Auxiliary demonstrations of the curve over auxiliary data on stack_two."""
