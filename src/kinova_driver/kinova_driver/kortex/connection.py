@@ -30,8 +30,9 @@ _IDLE_S = 0.01
 _CATCH_UP_S = 0.05
 """Feedback that is late by less is made up for, so that the rate holds on a busy computer."""
 _RATE_WINDOW = 500
-_LOSSY_WINDOW_S, _LOSSY_FEWEST, _LOSSY_SHARE = 0.4, 20, 0.15
-"""A connection that loses this share of the measurements within the window is not one to move an arm over."""
+_LOSSY_WINDOW_S, _LOSSY_SHARE, _LOSSY_GAPS = 0.4, 0.15, 4
+"""A connection that loses this share of the measurements within the window, here and there, is not one to move an arm
+over. One gap alone is a computer that was late."""
 _OURS_S = 0.5
 """How soon after our command the arm says whose command changed its state."""
 
@@ -306,8 +307,10 @@ class Connection:
             outcomes.append((now, lost))
             while now - outcomes[0][0] > _LOSSY_WINDOW_S:
                 outcomes.popleft()
-            count, missing = len(outcomes), sum(each for _, each in outcomes) if lost else 0
-        if count >= _LOSSY_FEWEST and missing >= _LOSSY_SHARE * count:
+            losses = [each for _, each in outcomes] if lost else []
+        count, missing = len(losses), sum(losses)
+        gaps = sum(this and not before for before, this in zip([False, *losses], losses, strict=False))
+        if gaps >= _LOSSY_GAPS and missing >= _LOSSY_SHARE * count:
             reason = f"{missing} of {count} measurements within {_LOSSY_WINDOW_S} s did not come"
             self.latch(faults.PACKETS_LOST, reason)
 
