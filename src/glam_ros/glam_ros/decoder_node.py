@@ -14,6 +14,7 @@ from visualization_msgs.msg import MarkerArray
 
 from glam_core.errors import GlamError
 from glam_core.runtime import load_model
+from glam_core.scheduling import DECODER, real_time
 from glam_msgs.msg import EpisodeStatus, LatentChunk
 from glam_msgs.msg import ToolCommand as ToolCommandMessage
 from glam_msgs.msg import ToolState as ToolStateMessage
@@ -260,4 +261,5 @@ class DecoderNode(LifecycleNode):
 
 def main() -> None:
     """Runs the node."""
+    real_time(DECODER)
     process.main(DecoderNode)

@@ -22,6 +22,11 @@ def camera_image(camera: str) -> str:
     return f"camera/{camera}/image_raw"
 
 
+def camera_info(image_topic: str) -> str:
+    """The topic of the intrinsics that come with every image of a simulated camera."""
+    return f"{image_topic.rpartition('/')[0]}/camera_info"
+
+
 def of_arm(namespace: str, topic: str) -> str:
     """The absolute name of an arm's topic; the namespace is empty when there is one arm."""
     return "/" + "/".join(part for part in (namespace.strip("/"), topic) if part)

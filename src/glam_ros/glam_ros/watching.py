@@ -13,7 +13,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from glam_core.station import Station
 from glam_msgs.msg import CommandReport, EpisodeStatus, LatentChunk
@@ -109,8 +109,11 @@ class Watcher:
             subscribe(ToolStateMessage, topic(topics.TOOL_STATE), self._on_tool, qos.STATES)
             subscribe(JointState, topic(topics.JOINT_STATES), self._on_joints, qos.STATES)
         for name in model_cameras:
-            callback = functools.partial(self._on_image, f"camera {name}")
-            subscribe(Image, station.camera(name).topic, callback, qos.IMAGES)
+            camera, callback = station.camera(name), functools.partial(self._on_image, f"camera {name}")
+            if camera.simulated:  # what comes with every image, and weighs nothing
+                subscribe(CameraInfo, topics.camera_info(camera.topic), callback, qos.IMAGES)
+            else:
+                subscribe(Image, camera.topic, callback, qos.IMAGES)
         subscribe(Image, station.camera(film_camera).topic, self._on_film, qos.IMAGES)
 
     def begin(self, episode: EpisodeRecord) -> None:
@@ -168,7 +171,7 @@ class Watcher:
         if self._episode is not None:
             self._episode.stamps[JOINT_STATES].append(convert.seconds(message.header.stamp))
 
-    def _on_image(self, stream: str, message: Image) -> None:
+    def _on_image(self, stream: str, message: Image | CameraInfo) -> None:
         if self._episode is not None:
             self._episode.stamps[stream].append(convert.seconds(message.header.stamp))
 

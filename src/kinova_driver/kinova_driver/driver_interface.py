@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -76,6 +77,7 @@ class DriverInterface:
         namespace = node.get_namespace().lstrip("/")
         self._prefix = f"{namespace}/" if namespace else ""  # of every frame and joint
         self._logged = driver.mode
+        self._said: dict[str, float] = {}
         self._state: ArmState | None = None
         self._accepted = self._rejected = 0
         self._tick_times: deque[float] = deque(maxlen=_WINDOW)
@@ -192,20 +194,33 @@ class DriverInterface:
 
     def _reject(self, error: GlamError) -> None:
         self._rejected += 1
-        self._node.get_logger().warning(str(error), throttle_duration_sec=_LOG_PERIOD_S)
+        if self._may_say("rejected"):
+            self._node.get_logger().warning(str(error))
 
     def _report(self, sent: Sent) -> None:
         self._ages.append(sent.at - sent.request.observed_at)
         self._reports.publish(messages.report_message(sent, self._arm, self._prefix + BASE_FRAME))
         for clamp in sent.clamps:
-            text = f"{clamp.name}: asked for {clamp.asked:.4g}, sent {clamp.given:.4g}"
-            self._node.get_logger().info(text, throttle_duration_sec=_LOG_PERIOD_S)
+            if self._may_say(clamp.name):
+                text = f"{clamp.name}: asked for {clamp.asked:.4g}, sent {clamp.given:.4g}"
+                self._node.get_logger().info(text)
+
+    def _may_say(self, what: str) -> bool:
+        """Whether it is time to say it again; a logger's own throttle looks for its caller first, which takes long."""
+        now = time.monotonic()
+        due = now - self._said.get(what, -math.inf) >= _LOG_PERIOD_S
+        if due:
+            self._said[what] = now
+        return due
 
     def _publish_state(self, state: ArmState) -> None:
         base = self._prefix + BASE_FRAME
         self._tool_state.publish(messages.tool_state_message(state, self._arm, base))
         self._joint_states.publish(messages.joint_state_message(state, self._prefix))
-        self._wrench.publish(messages.wrench_message(state, base))
+        if self._wrench.get_subscription_count():
+            self._wrench.publish(messages.wrench_message(state, base))
+        if not self._transforms.get_subscription_count():
+            return  # the links are half of a tick's work
         frames = [(base, self._prefix + TOOL_FRAME, state.tool.T_base_tool)]
         if self._publishes_links and len(state.joint_names) == len(JOINTS):
             parent = base

@@ -18,6 +18,7 @@ from glam_core.deadman import Deadman
 from glam_core.errors import ConfigurationError, GlamError
 from glam_core.limits import SafetyLimits
 from glam_core.safety import SafetyFilter
+from glam_core.scheduling import DRIVER, real_time
 from glam_core.station import SIMULATED, ArmConfig, load_station
 from kinova_driver.actuation import Actuation, JointActuation, PoseActuation
 from kinova_driver.arm import Arm, ArmError
@@ -260,9 +261,12 @@ def kortex_arm(config: ArmConfig) -> Arm:
 def main() -> None:
     """Drives one arm of a station in a process of its own."""
     sys.setswitchinterval(0.001)  # feedback, watchdog and callbacks share the interpreter: none shall wait long
+    permitted = real_time(DRIVER)
 
     def build(stack: ExitStack) -> list[Node]:
         node = DriverNode(kortex_arm)
+        if not permitted:
+            node.get_logger().info("no real-time priority (limit rtprio): other programs may make commands unsteady")
         stack.callback(node.close)
         node.autostart()
         return [node]

@@ -20,18 +20,18 @@ from collections.abc import Callable
 from typing import IO
 
 from glam_core.errors import ConfigurationError, GlamError
+from glam_core.scheduling import GUARDIAN, real_time
 from glam_core.station import ArmConfig
 from kinova_driver.arm import ArmError
 from kinova_driver.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
 
-AFTER_S = 0.015
-"""How long the guardian waits for the driver's own watchdog, once that is due."""
+AFTER_S = 0.03
+"""How long the guardian waits for the driver's own watchdog, once that is due: for its command and the answer to it."""
 READY_S = 10.0
 """How long the guardian may take to connect."""
 _LOOK_S = 0.01
-_PRIORITY = 10
 _RETRY_S = 0.01
 _KEEP_ALIVE_S = 0.4
 _GOODBYE = b"goodbye\n"
@@ -187,8 +187,7 @@ def main() -> int:
     """The guardian's process: the heartbeat's file and the time to act as arguments, the arm on the first line."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # it ends with its driver, never before
-    with contextlib.suppress(OSError, AttributeError):  # where it is allowed: nothing is more urgent, and it is little
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    real_time(GUARDIAN)  # nothing is more urgent, and it is little
     logging.basicConfig(level=logging.WARNING, format="[guardian] %(message)s")
     heartbeat, act_s = Heartbeat(int(sys.argv[1])), float(sys.argv[2])
     life = sys.stdin.buffer.raw  # type: ignore[attr-defined]
