@@ -262,4 +262,4 @@ class DecoderNode(LifecycleNode):
 def main() -> None:
     """Runs the node."""
     real_time(DECODER)
-    process.main(DecoderNode)
+    process.main(DecoderNode, process.quick_executor)

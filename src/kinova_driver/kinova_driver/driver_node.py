@@ -26,7 +26,7 @@ from kinova_driver.driver import Driver, DriverLimits
 from kinova_driver.driver_interface import DriverInterface
 from kinova_driver.guardian import AFTER_S, Guardian
 from kinova_driver.params import declare, parameter
-from kinova_driver.process import run
+from kinova_driver.process import quick_executor, run
 from kinova_driver.watchdog import Watchdog, WatchdogLimits, WatchdogThread
 
 _DIAGNOSTICS_PERIOD_S = 1.0
@@ -83,7 +83,8 @@ class DriverNode(LifecycleNode):
         self._watching: WatchdogThread | None = None
         self._timer: Timer | None = None
         self._ticked_at = self._diagnosed_at = 0.0
-        self._woken = self.create_guard_condition(self._on_measured)
+        # Not every executor serves guard conditions; only an arm of this process has measurements to tell of.
+        self._woken = self.create_guard_condition(self._on_measured) if follows_poses else None
 
     def autostart(self) -> None:
         """Configures and activates, unless the parameter says that a manager does so; raises where that fails."""
@@ -102,7 +103,8 @@ class DriverNode(LifecycleNode):
     def wake(self) -> None:
         """There is a new measurement: answers it at once instead of at the timer. May be called from any thread."""
         with suppress(InvalidHandle):  # the node has just ended
-            self._woken.trigger()
+            if self._woken is not None:
+                self._woken.trigger()
 
     def reset_driver(self) -> None:
         """Leaves any stop; the driver waits to be enabled."""
@@ -271,4 +273,4 @@ def main() -> None:
         node.autostart()
         return [node]
 
-    sys.exit(run(build))
+    sys.exit(run(build, quick_executor))
