@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from glam_core.errors import GlamError
-from glam_core.gen3 import CONTROL_STEP_S, HOME_RAD, JOINT_LIMITS_RAD, JOINT_SPEED_LIMITS_RAD_S
-from glam_core.ik import DifferentialIK
+from glam_core.gen3 import COMMAND_STEP_S, CONTROL_STEP_S, HOME_RAD, JOINT_LIMITS_RAD, JOINT_SPEED_LIMITS_RAD_S
+from glam_core.ik import DifferentialIK, share_left
 from glam_core.kinematics import Gen3Kinematics
 from glam_core.pose import tool_down
 
@@ -28,6 +28,20 @@ def test_joints_stay_inside_their_limits_when_the_goal_pulls_them_out():
         joints = joints + CONTROL_STEP_S * ik.joint_speeds(joints, goal, 0.0)
         for joint, limit in zip(joints, JOINT_LIMITS_RAD, strict=True):
             assert limit is None or abs(joint) <= limit
+
+
+def test_what_is_left_of_a_way_is_foreseen():
+    """`share_left` says where a tool is that is brought to a goal tick by tick."""
+    ik, joints = DifferentialIK(Gen3Kinematics()), HOME_RAD.copy()
+    start = ik.tool_pose(joints)
+    goal = start.copy()
+    goal[0, 3] += 0.02
+    for tick in range(6):
+        time_left = COMMAND_STEP_S - tick * CONTROL_STEP_S
+        left = (goal[0, 3] - ik.tool_pose(joints)[0, 3]) / 0.02
+        assert left == pytest.approx(share_left(time_left), abs=0.02)
+        joints = joints + CONTROL_STEP_S * ik.joint_speeds(joints, goal, time_left)
+    assert share_left(1.0) == 1.0
 
 
 def test_turns_of_continuous_joints_do_not_matter():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from std_srvs.srv import Trigger
 
 from glam_core.errors import ConfigurationError
 from glam_core.station import Station
@@ -138,12 +139,22 @@ def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, epis
         return now is not None and (now.success or now.timed_out)
 
     while live.wait(lambda: over() or bool(watcher.stopped), EPISODE_S) and not over():
-        # A driver stops an arm that hears nothing for too long, and a person enables it again: here the demo, counting.
+        # A driver stops an arm that hears nothing for too long, or has a fault as after touching something too hard. A
+        # person clears the fault and enables it again: here the demo, counting.
         episode.stops += watcher.stopped.values()
+        clear_faults(live, place)
         enable(live, place)
         watcher.stopped.clear()
     live.wait(lambda: False, LINGER_S)
     watcher.end()
+
+
+def clear_faults(live: LiveGraph, place: Place) -> None:
+    """Acknowledges the faults of every arm; one that stays is named when the arm is enabled."""
+    for arm in place.station.arms:
+        client = live.node.create_client(Trigger, topics.of_arm(arm.namespace, topics.CLEAR_FAULTS))
+        live.call(client, Trigger.Request(), ANSWER_S)
+        live.node.destroy_client(client)
 
 
 def expected_rates(station: Station, choice: Choice) -> dict[str, float]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from glam_core.chunks import Chunk, ChunkScheduler
 from glam_core.errors import ObservationError, SpecError, StaleObservationError
+from glam_core.ik import share_left
+from glam_core.pose import interpolate
 from glam_core.spec import ActionSpec
 from glam_core.tool import ARM_ACTION_COMPONENTS, ToolCommand, ToolState, commands_from_action, state_vector
 from glam_ros.records import MeasuredTool, PlannedChunk
@@ -26,7 +28,7 @@ class Tick:
     Attributes:
         commands: Arm to command.
         observed_at: Capture time of the observation behind the commands, s.
-        due_at: When the tools shall be there, s: one step after they were measured.
+        due_at: When the tools shall be there, s: at the end of the step.
         hold: True while no latent is due and the tools stay where they were measured.
         decode_s: Time spent decoding, s; 0 when the commands of the step were already there.
         new_step: True at the first tick of a step.
@@ -43,7 +45,8 @@ class Tick:
 class LatentExecution:
     """Executes chunks at the control rate. Each latent is decoded once, with the tools as they are when it is due.
 
-    A step begins at the control tick that is nearest to its boundary: on average neither early nor late.
+    A command takes a control tick to reach the arm, so it is decoded one tick before its step begins (at the tick that
+    is nearest to that), with the tools where the commands before bring them until then.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class LatentExecution:
             max_state_age_s: An older tool state stops the commands, s.
             hold_s: For how long the tools are held after the last latent, s; then silence, and the driver stops.
         """
-        self._decode, self._spec, self._early_s = decode, action_spec, 0.5 * period_s
+        self._decode, self._spec, self._early_s = decode, action_spec, 1.5 * period_s
         self._max_state_age_s, self._hold_s = max_state_age_s, hold_s
         self._scheduler = ChunkScheduler(action_spec.step_s, latent_size)
         self._measured: dict[str, MeasuredTool] = {}
@@ -115,18 +118,19 @@ class LatentExecution:
         if due is None:
             return None
         self._observed_at = due.observed_at
-        tools = self._tools(now)
+        measured = self._tools(now)
         if due.latent is None:
-            return self._hold(tools, due.observed_at, now)
+            return self._hold(measured, due.observed_at, now)
         self._hold_since = None
         if due.step == self._step:
             return Tick(self._commands, due.observed_at, self._due_at, hold=False, decode_s=0.0, new_step=False)
         start = time.perf_counter()
-        self._commands = self._decoded(due.latent, tools)
+        begins_at = max(due.step_started_at, now)
+        self._commands = self._decoded(due.latent, {arm: self._at(begins_at, arm) for arm in measured})
         decode_s = time.perf_counter() - start
         self._step = due.step
-        # An action leads from where the tool was measured, and takes one step from then on.
-        self._due_at = min(self._measured[arm].stamp for arm in self._spec.arms) + self._spec.step_s
+        # An action leads from where the tool is when its step begins, and takes one step from then on.
+        self._due_at = begins_at + self._spec.step_s
         return Tick(self._commands, due.observed_at, self._due_at, hold=False, decode_s=decode_s, new_step=True)
 
     def predicted_path(self, now: float) -> dict[str, list[ToolCommand]]:
@@ -143,6 +147,17 @@ class LatentExecution:
     def tool_positions(self) -> dict[str, NDArray[np.float64]]:
         """Where the tools were measured last: arm to position (3,), m, base frame."""
         return {arm: measured.tool.T_base_tool[:3, 3] for arm, measured in self._measured.items()}
+
+    def _at(self, moment: float, arm: str) -> ToolState:
+        """The tool where the command that it follows brings it until a moment, s, soon after it was measured."""
+        measured = self._measured[arm]
+        if self._step is None:  # it follows none
+            return measured.tool
+        left_then, left_now = (share_left(self._due_at - at) for at in (moment, measured.stamp))
+        pose = interpolate(
+            measured.tool.T_base_tool, self._commands[arm].T_base_tool, 1.0 - min(left_then / left_now, 1.0)
+        )
+        return replace(measured.tool, T_base_tool=pose)
 
     def _decoded(self, latent: NDArray[np.float32], tools: dict[str, ToolState]) -> dict[str, ToolCommand]:
         action = self._decode(latent, state_vector(tools, self._spec.arms))

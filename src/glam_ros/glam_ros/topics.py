@@ -15,6 +15,7 @@ DIAGNOSTICS = "/diagnostics"
 RESET_CELL = "/cell/reset"
 DRIVER_NODE = "driver"
 ENABLE_DRIVER = "enable"
+CLEAR_FAULTS = "clear_faults"
 
 
 def camera_image(camera: str) -> str:

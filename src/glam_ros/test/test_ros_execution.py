@@ -65,16 +65,32 @@ def test_a_latent_is_decoded_once_and_its_target_is_repeated() -> None:
     assert second.due_at == first.due_at
 
 
-def test_a_command_is_due_a_step_after_the_tool_was_measured() -> None:
-    """An action leads from there: what passes between measurement and command must not slow the arm."""
+def test_a_command_is_due_at_the_end_of_its_step() -> None:
+    """However early or late it is decoded: what passes on the way to the arm must not slow it."""
     execution = make()
     execution.add_tool(tool(0.0))
     execution.add_chunk(chunk(0.0), 0.0)
-    assert execution.tick(0.03).due_at == pytest.approx(STEP_S)
+    assert execution.tick(0.0).due_at == pytest.approx(STEP_S)
+    execution.add_tool(tool(STEP_S - TICK_S))
+    assert execution.tick(STEP_S - TICK_S).due_at == pytest.approx(2 * STEP_S)
 
 
-@pytest.mark.parametrize(("now", "new"), [(STEP_S - 0.6 * TICK_S, False), (STEP_S - 0.4 * TICK_S, True)])
-def test_a_step_begins_at_the_tick_nearest_to_its_boundary(now: float, new: bool) -> None:
+def test_a_latent_is_decoded_with_the_tool_where_it_will_be_by_then() -> None:
+    """A tick before a goal is due, a quarter of the way is left; when it is due, an eighth."""
+    execution = make()
+    execution.add_tool(tool(0.0, x=0.40))
+    execution.add_chunk(chunk(0.0), 0.0)
+    goal = execution.tick(0.0).commands["arm"].T_base_tool[0, 3]
+    assert goal == pytest.approx(0.41)
+    now = STEP_S - TICK_S
+    execution.add_tool(tool(now, x=goal - 0.01 / 4))
+    ahead = execution.tick(now)
+    assert ahead.new_step
+    assert ahead.commands["arm"].T_base_tool[0, 3] == pytest.approx(goal - 0.01 / 8 + 0.02)
+
+
+@pytest.mark.parametrize(("now", "new"), [(STEP_S - 1.6 * TICK_S, False), (STEP_S - 1.4 * TICK_S, True)])
+def test_a_step_is_decoded_at_the_tick_nearest_to_one_before_its_boundary(now: float, new: bool) -> None:
     execution = make()
     execution.add_tool(tool(0.0))
     execution.add_chunk(chunk(0.0), 0.0)
@@ -89,7 +105,7 @@ def test_the_next_latent_is_decoded_with_the_tool_as_it_is_then() -> None:
     execution.add_chunk(chunk(0.0), 0.0)
     execution.tick(0.0)
     execution.add_tool(tool(STEP_S, x=0.5))
-    assert execution.tick(STEP_S).commands["arm"].T_base_tool[0, 3] == pytest.approx(0.52)
+    assert execution.tick(STEP_S).commands["arm"].T_base_tool[0, 3] == pytest.approx(0.52, abs=1e-6)
 
 
 def test_when_plans_run_out_the_measured_pose_is_held_and_then_there_is_silence() -> None:
