@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import weakref
 from typing import Any
 
@@ -18,6 +19,8 @@ from glam_core.errors import ConfigurationError
 
 _MAX_GEOMS = 400
 _BACKENDS = ("egl", "osmesa", "glfw")
+_GL = threading.RLock()
+"""Held by whoever draws: Mesa's software renderer now and then crashes where two threads of a process draw at a time."""
 _LIBRARIES = {"egl": ("libEGL.so.1", "libEGL_mesa.so.0"), "osmesa": ("libOSMesa.so.8",)}
 
 
@@ -26,9 +29,10 @@ class OffscreenRenderer:
 
     def __init__(self, model: mujoco.MjModel, height: int, width: int, pretty: bool = False) -> None:
         self._model = model
-        self._gl = _context_class()(width, height)
-        self._gl.make_current()
-        self._mjr = _renderer_context(model, height, width, samples=4 if pretty else 0)
+        with _GL:
+            self._gl = _context_class()(width, height)
+            self._gl.make_current()
+            self._mjr = _renderer_context(model, height, width, samples=4 if pretty else 0)
         self._scene = mujoco.MjvScene(model, maxgeom=_MAX_GEOMS)
         self._options = mujoco.MjvOption()
         self._camera = mujoco.MjvCamera()
@@ -67,9 +71,10 @@ class OffscreenRenderer:
         mujoco.mjv_updateScene(self._model, data, self._options, None, self._camera, categories, self._scene)
 
     def _draw(self) -> np.ndarray:
-        self._gl.make_current()
-        mujoco.mjr_render(self._rectangle, self._scene, self._mjr)
-        mujoco.mjr_readPixels(self._pixels, None, self._rectangle, self._mjr)
+        with _GL:
+            self._gl.make_current()
+            mujoco.mjr_render(self._rectangle, self._scene, self._mjr)
+            mujoco.mjr_readPixels(self._pixels, None, self._rectangle, self._mjr)
         return self._pixels[::-1].copy()
 
     def _segment_table(self) -> np.ndarray:
@@ -98,9 +103,10 @@ def _renderer_context(model: mujoco.MjModel, height: int, width: int, samples: i
 
 
 def _free(gl: Any, mjr: mujoco.MjrContext) -> None:
-    gl.make_current()
-    mjr.free()
-    gl.free()
+    with _GL:
+        gl.make_current()
+        mjr.free()
+        gl.free()
 
 
 def _context_class() -> type:
