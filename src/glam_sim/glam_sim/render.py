@@ -20,7 +20,7 @@ from glam_core.errors import ConfigurationError
 _MAX_GEOMS = 400
 _BACKENDS = ("egl", "osmesa", "glfw")
 _GL = threading.RLock()
-"""Held by whoever draws: Mesa's software renderer now and then crashes where two threads of a process draw at a time."""
+"""Held by whoever draws: Mesa's software renderer can crash where two threads of a process draw at a time."""
 _LIBRARIES = {"egl": ("libEGL.so.1", "libEGL_mesa.so.0"), "osmesa": ("libOSMesa.so.8",)}
 
 
