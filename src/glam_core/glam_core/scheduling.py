@@ -9,7 +9,7 @@ GUARDIAN, DRIVER, DECODER = 10, 5, 4
 
 
 def real_time(priority: int) -> bool:
-    """Gives this process, and the threads that it starts from now on, a real-time priority (`SCHED_RR`).
+    """Gives this thread, and the threads and processes that it starts from now on, a real-time priority (`SCHED_RR`).
 
     It needs the capability CAP_SYS_NICE or a limit `rtprio` of the user; without, everything goes on as it was.
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from glam_core.scheduling import GUARDIAN, real_time
 from kinova_driver.kortex import frame, services
 
 ZERO_S, STOP_S = 0.1, 0.25
 """After a failure the arm has to be told zero speed, and to stop, within this time."""
+_PRIORITY = GUARDIAN + 1
 _MOVING_RAD_S = 0.01
 _OWN_S = 0.1
 """A rest that came this long before a failure belongs to what was before."""
@@ -85,6 +87,7 @@ class Relay:
                 threading.Thread(target=self._pass, args=(start, end, note), daemon=True).start()
 
     def _pass(self, start: socket.socket, end: socket.socket, reader: frame.FrameReader | None) -> None:
+        real_time(_PRIORITY)  # this thread alone: what it notes shall be what happened, and it is little
         try:
             while data := start.recv(65536):
                 end.sendall(data)
