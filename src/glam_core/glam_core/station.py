@@ -20,8 +20,11 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 SIMULATED = "simulated"
 LOOPBACK = "127.0.0.1"
-FIRST_PORT, PORTS_PER_DOMAIN, CONTROL_PORT_OFFSET = 10000, 20, 19
-"""Simulated arms of a ROS domain have ports of their own: two each, TCP and UDP; the last one controls their cell."""
+FIRST_PORT, PORTS_PER_DOMAIN, CONTROL_PORT_OFFSET = 2000, 20, 19
+"""Simulated arms of a ROS domain have ports of their own: two each, TCP and UDP; the last one controls their cell.
+
+All of them lie below 7400, where the ports of DDS begin, which any other graph may have taken.
+"""
 
 
 class StationSchema(Schema):
