@@ -148,6 +148,6 @@ def test_ports_and_addresses_of_the_file_stay(tmp_path):
         {"name": "right", "backend": "kortex", "address": "192.168.1.10", "namespace": "/right"},
     ]
     station = load_station(write(tmp_path, changed(arms=arms)))
-    assert (station.reached("left", 3).tcp_port, station.reached("left", 3).udp_port) == (4000, 10061)
+    assert (station.reached("left", 3).tcp_port, station.reached("left", 3).udp_port) == (4000, 2061)
     real = station.reached("right", 3)
     assert (real.address, real.tcp_port) == ("192.168.1.10", None)

@@ -15,12 +15,12 @@ from typing import Any, Self
 import rclpy
 from rclpy.client import Client
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from glam_core.errors import GlamError
 from glam_ros.graph import Graph
-from glam_ros.process import quick_executor
 from glam_ros.readiness import Readiness
 from glam_ros.resources import graph_environment
 from glam_ros.supervisor import Sink, Supervisor
@@ -82,7 +82,7 @@ class LiveGraph(AbstractContextManager):
             with variables(environment):
                 rclpy.init(context=self._context, args=[], signal_handler_options=SignalHandlerOptions.NO)
                 self.node = Node(self._node_name, context=self._context)
-            self._executor = quick_executor(self._context)
+            self._executor = SingleThreadedExecutor(context=self._context)
             self._executor.add_node(self.node)
         except BaseException:
             self._supervisor.stop()

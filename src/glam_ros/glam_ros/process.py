@@ -12,7 +12,6 @@ from typing import Any
 
 import rclpy
 from rclpy import utilities
-from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.logging import get_logger
@@ -25,17 +24,16 @@ SPIN_PERIOD_S = 0.2
 """How soon a signal is noticed while no message arrives."""
 
 
-def quick_executor(context: Context | None = None) -> Executor:
-    """An executor with a third of the usual work per callback, where this rclpy has it. It serves no guard conditions.
+def quick_executor() -> Executor:
+    """An executor with a third of the usual work per callback, where this rclpy has it.
 
-    Args:
-        context: Of its nodes; the default one unless given.
+    It serves no guard conditions, and fails now and then where clients come and go: for nodes whose parts stay.
     """
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:
-        return SingleThreadedExecutor(context=context)
-    return EventsExecutor(context=context)
+        return SingleThreadedExecutor()
+    return EventsExecutor()
 
 
 def run(
