@@ -145,8 +145,8 @@ def _play(
             index += 1
         recorded = commands[index]
         expires = now + safety.command_timeout_s
-        due = started + recorded.at + COMMAND_STEP_S
-        request = Request(recorded.command, index, now, now, expires, recorded.hold, due=due)
+        reached_at = started + recorded.at + COMMAND_STEP_S
+        request = Request(recorded.command, index, now, now, expires, recorded.hold, due=reached_at)
         driver.accept(request, now)
         tick = driver.tick(now)
         if tick.mode not in (Mode.ENABLED, Mode.HELD):
