@@ -176,9 +176,11 @@ def test_the_decoder_commands_at_the_control_rate(bench: Bench, model: Path) -> 
     bench.plan(latents())
     bench.await_(lambda: len(bench.commands) >= 20, bench.measure, period_s=0.025)
     moving = [command for command in bench.commands if not command.hold]
+    assert moving[0].command.T_base_tool[2, 3] == pytest.approx(0.21, abs=1e-6)
     for command in moving:
         assert command.expires_at - command.issued_at == pytest.approx(0.1, abs=1e-3)
-        assert command.command.T_base_tool[2, 3] == pytest.approx(0.21, abs=1e-6)
+        # The tool of this bench never moves, but later steps begin where the command before would have brought it.
+        assert 0.21 - 1e-6 < command.command.T_base_tool[2, 3] < 0.24
         assert command.arm == "arm"
     gaps = np.diff([command.issued_at for command in moving])
     assert np.median(gaps) == pytest.approx(0.025, abs=0.003)

@@ -1,4 +1,4 @@
-"""How fast the arm is stopped when a process of the live graph fails: `python -m glam_ros.bench_failures`.
+"""How fast the arm is stopped when a process of the live graph fails: `python scripts/bench_failures.py`.
 
 The whole graph runs as in `glam demo`: simulated cell with its cameras, driver, policy, decoder, monitor. In each trial
 one process is stopped (SIGSTOP) or killed while the policy moves the arm. A relay between the driver and the arm notes
