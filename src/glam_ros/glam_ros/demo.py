@@ -162,16 +162,12 @@ def expected_rates(station: Station, choice: Choice) -> dict[str, float]:
     manifest = choice.manifest
     cameras = {f"camera {image.name}": station.camera(image.name).rate_hz for image in manifest.obs_spec.images}
     control_hz, arms = station.rates.control_hz, len(station.arms)
-    arms_hz = {f"{watching.SENT} '{arm.name}'": control_hz for arm in station.arms}
-    return (
-        cameras
-        | arms_hz
-        | {
-            watching.CHUNKS: manifest.action_spec.rate_hz / manifest.execute_length,
-            watching.COMMANDS: control_hz * arms,
-            watching.JOINT_STATES: control_hz * arms,
-        }
-    )
+    streams = {
+        watching.CHUNKS: manifest.action_spec.rate_hz / manifest.execute_length,
+        watching.COMMANDS: control_hz * arms,
+        watching.JOINT_STATES: control_hz * arms,
+    }
+    return cameras | {f"{watching.SENT} '{arm.name}'": control_hz for arm in station.arms} | streams
 
 
 def say(text: str) -> None:
