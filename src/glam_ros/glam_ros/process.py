@@ -25,7 +25,7 @@ SPIN_PERIOD_S = 0.2
 
 
 def quick_executor() -> Executor:
-    """An executor with a third of the usual work per callback, where this rclpy has it.
+    """An executor with less work per callback than the usual one, where this rclpy has it.
 
     It serves no guard conditions, and fails now and then where clients come and go: for nodes whose parts stay.
     """

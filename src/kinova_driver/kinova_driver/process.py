@@ -21,7 +21,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def quick_executor() -> Executor:
-    """An executor with a third of the usual work per callback, where this rclpy has it.
+    """An executor with less work per callback than the usual one, where this rclpy has it.
 
     It serves no guard conditions, and fails now and then where clients come and go: for nodes whose parts stay.
     """
