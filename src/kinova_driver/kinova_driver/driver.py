@@ -94,8 +94,6 @@ class Sent:
     """After the safety filter; the measured tool where the arm is held."""
     clamps: tuple[Clamp, ...]
     hold: bool
-    at: float
-    """Monotonic clock, s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,7 +317,7 @@ class Driver:
         released = self.deadman.released(now)
         if verdict in (Verdict.HOLD, Verdict.IDLE) or now > request.expires or request.hold or released:
             reason = released or ("told to hold" if request.hold else "no fresh command")
-            return self._hold(request, state, reason, now)
+            return self._hold(request, state, reason)
         if self.mode is not Mode.ENABLED:
             self.mode, self.reason = Mode.ENABLED, ""
         if self._endings != self.watchdog.endings:  # the watchdog's thread held the arm meanwhile: it is at rest
@@ -336,7 +334,7 @@ class Driver:
         self.clamp_counts.update(clamp.name for clamp in clamps)
         if not clamped_after and self._lost(command, state, now):
             self._stop("the arm does not follow its commands; find out why, then call enable")
-        return Sent(request, command, clamps, False, now)
+        return Sent(request, command, clamps, False)
 
     def _send(
         self, request: Request, state: ArmState, now: float
@@ -360,7 +358,7 @@ class Driver:
         self._endings = self.watchdog.endings
         self.actuation.reset()
 
-    def _hold(self, request: Request, state: ArmState, reason: str, now: float) -> Sent | None:
+    def _hold(self, request: Request, state: ArmState, reason: str) -> Sent | None:
         if self.mode is Mode.ENABLED:
             try:
                 self._hold_arm()
@@ -369,7 +367,7 @@ class Driver:
                 return None
             self._astray_since = None
         self.mode, self.reason = Mode.HELD, reason
-        return Sent(request, ToolCommand(state.tool.T_base_tool, state.tool.gripper), (), True, now)
+        return Sent(request, ToolCommand(state.tool.T_base_tool, state.tool.gripper), (), True)
 
     def _lost(self, command: ToolCommand, state: ArmState, now: float) -> bool:
         """Whether the arm has been too far from its commands for too long."""

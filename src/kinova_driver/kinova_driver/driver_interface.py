@@ -119,12 +119,13 @@ class DriverInterface:
     def tick(self, now: float) -> None:
         """One control tick of the driver, and what there is to say about it."""
         tick = self._driver.tick(now)
+        sent_at = time.monotonic()  # to send is the last thing that the driver does
         self._tick_times.append(now)
         if tick.mode is not self._logged:
             self._node.get_logger().info(f"{tick.mode}" + (f": {tick.reason}" if tick.reason else ""))
             self._logged = tick.mode
         if tick.sent is not None:
-            self._report(tick.sent)
+            self._report(tick.sent, sent_at)
         if tick.state is not None and tick.state is not self._state:
             self._publish_state(tick.state)
         self._state = tick.state
@@ -197,9 +198,9 @@ class DriverInterface:
         if self._may_say("rejected"):
             self._node.get_logger().warning(str(error))
 
-    def _report(self, sent: Sent) -> None:
-        self._ages.append(sent.at - sent.request.observed_at)
-        self._reports.publish(messages.report_message(sent, self._arm, self._prefix + BASE_FRAME))
+    def _report(self, sent: Sent, sent_at: float) -> None:
+        self._ages.append(sent_at - sent.request.observed_at)
+        self._reports.publish(messages.report_message(sent, sent_at, self._arm, self._prefix + BASE_FRAME))
         for clamp in sent.clamps:
             if self._may_say(clamp.name):
                 text = f"{clamp.name}: asked for {clamp.asked:.4g}, sent {clamp.given:.4g}"

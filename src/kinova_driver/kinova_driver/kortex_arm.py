@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from kinova_driver.arm import ArmError, ArmState
 from kinova_driver.kortex.api import KortexApi, load
 from kinova_driver.kortex.connection import Connection, FeedbackStatistics
 from kinova_driver.kortex.gripper import GripperStream
-from kinova_driver.kortex.link import CallError, Link
+from kinova_driver.kortex.link import CallError, Link, Pending
 from kinova_driver.kortex.measurement import Measurement, to_kortex_pose, to_kortex_twist
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class KortexArm:
         self._action: tuple[str, float] | None = None
         self._gripper = GripperStream(config.gripper)
         self._streaming = ""
+        self._unanswered: deque[Pending] = deque()
         self._late = 0
         self._measuring = threading.Lock()
         self._measurement = Measurement(config.gripper)
@@ -66,7 +68,8 @@ class KortexArm:
     def connect(self) -> None:
         """Connects, as the only process of this computer that drives the arm; nothing moves."""
         self._connection.open()
-        self._streaming, self._action, self._late, self._measured = "", None, 0, None
+        self._streaming, self._action, self._measured = "", None, None
+        self._forget()
         try:
             self.read()
         except ArmError:
@@ -193,13 +196,13 @@ class KortexArm:
         except CallError as error:
             self._connection.judge(link, error)
             raise
-        self._late = 0
+        self._unanswered, self._late = deque(), 0
         self._connection.clear(link)
 
     # -- how commands are sent -----------------------------------------------------------------------------------------
 
     def _stream(self, kind: str, make: Callable[[], Call]) -> None:
-        """Sends a command of the control loop; a late answer is no error until it is one of many."""
+        """Sends a command of the control loop, without waiting for its answer: the next one looks at that."""
         epoch = self._epoch
         self._connection.require_well()
         call = make()
@@ -209,15 +212,31 @@ class KortexArm:
                 raise ArmError("the arm was stopped while the command was on its way")
             if self._action is not None:
                 raise ArmError(f"{self._action[0]} is under way; stop it first")
-            self._streaming = kind
-            self._begin_motion()
             try:
-                link.command(*call)
+                self._look_at_answers(link)
+                self._streaming = kind
+                self._begin_motion()
+                self._unanswered.append(link.begin(*call))
             except CallError as error:
                 self._connection.judge(link, error)
-                self._late += 1
+                raise
+
+    def _look_at_answers(self, link: Link) -> None:
+        """Raises CallError for a command that the arm refused; a late answer is no error until it is one of many."""
+        now, unanswered = time.monotonic(), self._unanswered
+        while unanswered:
+            oldest = unanswered[0]
+            if not oldest.call.done() and now - oldest.sent_at < self._timeouts.command_s:
+                return
+            unanswered.popleft()
+            if oldest.link is not link:  # of a connection that is lost, which is known
+                continue
+            try:
+                link.conclude(oldest)
+            except CallError as error:
                 if not error.timed_out:
                     raise
+                self._late += 1
                 if self._late > _LATE_COMMANDS:
                     self._connection.latch(faults.COMMANDS_LOST, f"{self._late} commands in a row; the last: {error}")
                     raise
@@ -261,10 +280,11 @@ class KortexArm:
                 self._sending.release()
 
     def _forget(self) -> None:
-        """Whatever is on its way to the arm is not to be sent any more."""
+        """Whatever is on its way to the arm is not to be sent any more, and whatever was is no concern any more."""
         with self._state:
             self._epoch += 1
             self._gripper.forget()
+            self._unanswered, self._late = deque(), 0
 
     def _speeds(self, speeds: Array) -> Any:
         message = self._connection.messages("Base").JointSpeeds()

@@ -95,10 +95,10 @@ def wrench_message(state: ArmState, frame: str) -> WrenchStamped:
     return WrenchStamped(header=Header(stamp=stamp_from_monotonic(state.stamp), frame_id=frame), wrench=wrench)
 
 
-def report_message(sent: Sent, arm: str, frame: str) -> CommandReport:
-    """What the arm was really told."""
+def report_message(sent: Sent, sent_at: float, arm: str, frame: str) -> CommandReport:
+    """What the arm was really told, and when: monotonic clock, s."""
     return CommandReport(
-        header=Header(stamp=stamp_from_monotonic(sent.at), frame_id=frame),
+        header=Header(stamp=stamp_from_monotonic(sent_at), frame_id=frame),
         issued_at=stamp_from_monotonic(sent.request.issued_at),
         observed_at=stamp_from_monotonic(sent.request.observed_at),
         arm=arm,
@@ -107,7 +107,7 @@ def report_message(sent: Sent, arm: str, frame: str) -> CommandReport:
         gripper=sent.command.gripper,
         hold=sent.hold,
         clamps=[clamp.name for clamp in sent.clamps],
-        age_s=sent.at - sent.request.observed_at,
+        age_s=sent_at - sent.request.observed_at,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from stub_server import StubServer
 
@@ -64,7 +66,10 @@ class StubArm(StubServer):
         return [name for name, _, _ in self.calls if name.startswith(kinds)]
 
     def last(self, name: str):
-        """The newest request of a call."""
+        """The newest request of a call; waits for the first one, as commands are sent without waiting for answers."""
+        deadline = time.monotonic() + 5.0
+        while name not in self.names() and time.monotonic() < deadline:
+            time.sleep(0.001)
         return next(request for called, request, _ in reversed(self.calls) if called == name)
 
     def speeds(self) -> np.ndarray:

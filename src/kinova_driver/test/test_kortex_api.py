@@ -36,7 +36,7 @@ def kortex_api(monkeypatch):
     module("kortex_api.SessionManager", SessionManager=client.SessionManager)
     module("kortex_api.Exceptions.KServerException", KServerException=client.KServerException)
     for service in api._STUBS:
-        stub = {f"{service}Client": getattr(client, f"{service}Client")}
+        stub = {f"{service}Client": getattr(client, f"{service}Client"), f"{service}FunctionUid": {}}
         module(f"kortex_api.autogen.client_stubs.{service}ClientRpc", **stub)
     for service in api._MESSAGES:
         module(f"kortex_api.autogen.messages.{service}_pb2", **vars(getattr(definitions, service)))

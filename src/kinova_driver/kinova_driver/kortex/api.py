@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib
 import ipaddress
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from typing import Any
 
 from kinova_driver.arm import ArmError
-from kinova_driver.kortex import client, definitions
+from kinova_driver.kortex import client, definitions, services
 
 HOW_TO_INSTALL = (
     "Kinova's package kortex_api is not on the package index: get the wheel that belongs to the arm's firmware from "
     "Kinova's download site, then `make kortex-env WHEEL=path/to/kortex_api.whl`, and name the Python that this prints "
     "as `interpreter` of the arm in the station file"
 )
+_SERVICE_VERSION = 1
 _STUBS = ("ActuatorConfig", "Base", "BaseCyclic", "ControlConfig", "DeviceConfig", "DeviceManager", "Session")
 _MESSAGES = (
     "ActuatorConfig",
@@ -44,6 +46,8 @@ class KortexApi:
         RouterClientSendOptions: Time-out of a call.
         SessionManager: A session.
         KServerException: An error that the arm answered with.
+        begin: Sends a call of the service Base over a router and does not wait: router, name, request. What it returns
+            has the methods `done()` and `result(timeout)` of a `Future`.
         clients: The client of every service, by the name of the service.
         messages: The messages of every service, by the name of the service.
     """
@@ -56,6 +60,7 @@ class KortexApi:
     RouterClientSendOptions: Any
     SessionManager: Any
     KServerException: type[Exception]
+    begin: Callable[[Any, str, Any], Any]
     clients: dict[str, Any]
     messages: dict[str, Any]
 
@@ -99,6 +104,7 @@ def own(anywhere: bool = False) -> KortexApi:
         RouterClientSendOptions=client.RouterClientSendOptions,
         SessionManager=client.SessionManager,
         KServerException=client.KServerException,
+        begin=lambda router, name, request: router.begin(services.method("Base", name), request),
         clients={service: getattr(client, f"{service}Client") for service in _STUBS},
         messages={service: getattr(definitions, service) for service in _MESSAGES},
     )
@@ -120,6 +126,12 @@ def official() -> KortexApi:
     except metadata.PackageNotFoundError:
         version = "of an unknown version"
     stubs, messages = "autogen.client_stubs", "kortex_api.autogen.messages"
+    numbers = get(f"{stubs}.BaseClientRpc", "BaseFunctionUid")
+
+    def begin(router: Any, name: str, request: Any) -> Any:
+        """What every call of its stubs begins with."""
+        return router.send(request.SerializeToString(), _SERVICE_VERSION, numbers[f"uid{name}"], 0)
+
     return KortexApi(
         name=f"kortex_api {version}",
         official=True,
@@ -129,6 +141,7 @@ def official() -> KortexApi:
         RouterClientSendOptions=get("RouterClient", "RouterClientSendOptions"),
         SessionManager=get("SessionManager", "SessionManager"),
         KServerException=get("Exceptions.KServerException", "KServerException"),
+        begin=begin,
         clients={service: get(f"{stubs}.{service}ClientRpc", f"{service}Client") for service in _STUBS},
         messages={service: importlib.import_module(f"{messages}.{service}_pb2") for service in _MESSAGES},
     )

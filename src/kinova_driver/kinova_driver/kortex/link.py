@@ -84,6 +84,17 @@ class Endpoint:
         return f"{self.address}:{self.tcp_port}"
 
 
+@dataclass(frozen=True)
+class Pending:
+    """A call that was sent, and whose answer nobody has looked at."""
+
+    link: Link
+    name: str
+    call: Any
+    sent_at: float
+    """Monotonic clock, s."""
+
+
 class Link:
     """Open from `open` to `close`; calls may be made from any thread."""
 
@@ -97,6 +108,7 @@ class Link:
         """Handle of the arm's own motion home; None where it has none."""
         self._closing: list[Callable[[], Any]] = []
         self._clients: dict[str, Any] = {}
+        self._router: Any = None
         self._feedback: Any = None
         self._feedback_options = self._options(timeouts.feedback_s)
 
@@ -126,7 +138,7 @@ class Link:
             ArmError: That failed; everything is closed again.
         """
         try:
-            router = self._connect(self.api.TCPTransport(), self.endpoint.tcp_port, "TCP")
+            self._router = router = self._connect(self.api.TCPTransport(), self.endpoint.tcp_port, "TCP")
             self._clients = {name: make(router) for name, make in self.api.clients.items()}
             feedback_router = self._connect(self.api.UDPTransport(), self.endpoint.udp_port, "UDP")
             self._feedback = self.api.clients["BaseCyclic"](feedback_router)
@@ -167,6 +179,16 @@ class Link:
     def command(self, name: str, *arguments: Any) -> None:
         """Makes a call of the control loop."""
         self.call(name, *arguments, timeout_s=self.timeouts.command_s)
+
+    def begin(self, name: str, request: Any) -> Pending:
+        """Sends a call of the control loop and does not wait: an arm that answers late must not delay the next one."""
+        call = self._guard(name, lambda: self.api.begin(self._router, name, request))
+        return Pending(self, name, call, time.monotonic())
+
+    def conclude(self, pending: Pending) -> None:
+        """Looks at the answer of a call that was begun; raises CallError for a bad one, or where there is none yet."""
+        self._guard(pending.name, lambda: pending.call.result(0.0))
+        self.heard = time.monotonic()
 
     def feedback(self) -> Any:
         """The newest measurement, a `BaseCyclic.Feedback`, on UDP."""

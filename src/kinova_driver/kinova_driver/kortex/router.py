@@ -65,16 +65,58 @@ class RouterClientSendOptions:
     timeout_ms: int = 10_000
 
 
-class _Call:
-    """A request whose answer is waited for."""
+class Call:
+    """A request that was sent; with the two methods of a `Future` that a caller needs."""
 
-    __slots__ = ("answer", "done", "failure")
+    __slots__ = ("_answer", "_failure", "_method", "_open", "forget")
 
-    def __init__(self) -> None:
-        self.done = threading.Lock()  # held until there is an answer: the cheapest thing that can be waited for
-        self.done.acquire()
-        self.answer: tuple[Header, bytes] | None = None
-        self.failure = ""
+    def __init__(self, method: services.Method, forget: Callable[[], object]) -> None:
+        self._method = method
+        self.forget = forget
+        """For whoever does not wait any more; of an answered call there is nothing left to forget."""
+        self._open = threading.Lock()  # held until there is an answer: the cheapest thing that can be waited for
+        self._open.acquire()
+        self._answer: tuple[Header, bytes] | None = None
+        self._failure = ""
+
+    def done(self) -> bool:
+        """Whether there is an answer, or will never be one."""
+        return not self._open.locked()
+
+    def result(self, timeout: float | None = None) -> tuple[Header, Any]:
+        """The header and the message of the answer.
+
+        Args:
+            timeout: How long it is waited for, s; for ever when None. After that long the call is forgotten.
+
+        Raises:
+            KServerException: The arm answered with an error.
+            TimeoutError: It did not answer in time.
+            ConnectionError: The connection broke.
+        """
+        if not self._open.acquire(timeout=-1 if timeout is None else timeout):
+            self.forget()
+            raise TimeoutError(f"no answer to {self} within {1e3 * (timeout or 0.0):.0f} ms")
+        self._open.release()
+        if self._answer is None:
+            raise ConnectionError(f"{self}: {self._failure}")
+        header, payload = self._answer
+        if header.error_code:
+            raise _server_error(header, payload)
+        return header, parse(self._method.response, payload)
+
+    def answer(self, header: Header, payload: bytes) -> None:
+        """The answer came in."""
+        self._answer = header, payload
+        self._open.release()
+
+    def fail(self, reason: str) -> None:
+        """There will be none."""
+        self._failure = reason
+        self._open.release()
+
+    def __str__(self) -> str:
+        return f"{self._method.service}.{self._method.name}"
 
 
 class RouterClient:
@@ -95,7 +137,7 @@ class RouterClient:
         """Answers that came after their time-out, or that nobody asked for."""
         self._on_error = errorCallback or self.basicErrorCallback
         self._lock = threading.Lock()
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, Call] = {}
         self._message_id = 0
         self._callbacks: dict[tuple[int, int], Callable[[bytes], None]] = {}
         self._early: deque[tuple[tuple[int, int], bytes]] = deque(maxlen=_EARLY)
@@ -133,15 +175,26 @@ class RouterClient:
         """Asks, and waits for the answer.
 
         Returns:
-            The header and the message of the answer; of a call that is not waited for, an empty one.
+            The header and the message of the answer; of a call that is not waited for, empty ones.
 
         Raises:
             KServerException: The arm answered with an error.
             TimeoutError: It did not answer in time.
             ConnectionError: There is no connection, or it broke.
         """
-        call = _Call()
-        message_id = self._register(call)
+        call = self.begin(method, request, device_id)
+        if options.andForget:
+            call.forget()
+            return Header(REQUEST), method.response()
+        return call.result(options.timeout_ms / 1000.0)
+
+    def begin(self, method: services.Method, request: Any, device_id: int = 0) -> Call:
+        """Asks, and does not wait for the answer.
+
+        Raises:
+            ConnectionError: There is no connection, or it broke.
+        """
+        message_id, call = self._register(method)
         header = Header(
             REQUEST,
             device_id=device_id,
@@ -153,19 +206,10 @@ class RouterClient:
         try:
             self.last_sent = time.monotonic()
             self.transport.send(encode(header, request.SerializeToString()))
-            if options.andForget:
-                return header, method.response()
-            if not call.done.acquire(timeout=options.timeout_ms / 1000.0):
-                raise TimeoutError(f"no answer to {method.service}.{method.name} within {options.timeout_ms} ms")
-        finally:
-            with self._lock:
-                self._calls.pop(message_id, None)
-        if call.answer is None:
-            raise ConnectionError(f"{method.service}.{method.name}: {call.failure}")
-        answered, payload = call.answer
-        if answered.error_code:
-            raise _server_error(answered, payload)
-        return answered, parse(method.response, payload)
+        except BaseException:
+            call.forget()
+            raise
+        return call
 
     def subscribe(
         self,
@@ -214,8 +258,7 @@ class RouterClient:
             if call is None:
                 self.late += 1
                 return
-            call.answer = header, payload
-            call.done.release()
+            call.answer(header, payload)
         elif header.frame_type == NOTIFICATION:
             self._queue((header.service_id, header.message_id), payload)
         else:
@@ -228,10 +271,9 @@ class RouterClient:
             calls = list(self._calls.values())
             self._calls.clear()
         for call in calls:
-            call.failure = reason
-            call.done.release()
+            call.fail(reason)
 
-    def _register(self, call: _Call) -> int:
+    def _register(self, method: services.Method) -> tuple[int, Call]:
         with self._lock:
             if len(self._calls) > 0xFFFF // 2:
                 raise ConnectionError(f"{len(self._calls)} calls wait for answers; that is too many")
@@ -239,8 +281,13 @@ class RouterClient:
                 self._message_id = (self._message_id + 1) & 0xFFFF
                 if self._message_id not in self._calls:
                     break
-            self._calls[self._message_id] = call
-            return self._message_id
+            message_id = self._message_id
+            call = self._calls[message_id] = Call(method, lambda: self._forget(message_id))
+            return message_id, call
+
+    def _forget(self, message_id: int) -> None:
+        with self._lock:
+            self._calls.pop(message_id, None)
 
     def _queue(self, key: tuple[int, int], payload: bytes) -> None:
         with self._lock:
