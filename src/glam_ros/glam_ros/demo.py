@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from std_srvs.srv import Trigger
 
 from glam_core.errors import ConfigurationError
 from glam_core.station import Station
@@ -17,7 +16,7 @@ from glam_ros.choice import Choice, choose
 from glam_ros.domains import own_domain
 from glam_ros.graph import Place, Simulation
 from glam_ros.live import GraphError, Interrupted, LiveGraph
-from glam_ros.up import READY_TIMEOUT_S, enable
+from glam_ros.up import READY_TIMEOUT_S, clear_faults, enable
 from glam_ros.video import write_video
 from glam_ros.watching import EpisodeRecord, Watcher
 
@@ -147,14 +146,6 @@ def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, epis
         watcher.stopped.clear()
     live.wait(lambda: False, LINGER_S)
     watcher.end()
-
-
-def clear_faults(live: LiveGraph, place: Place) -> None:
-    """Acknowledges the faults of every arm; one that stays is named when the arm is enabled."""
-    for arm in place.station.arms:
-        client = live.node.create_client(Trigger, topics.of_arm(arm.namespace, topics.CLEAR_FAULTS))
-        live.call(client, Trigger.Request(), ANSWER_S)
-        live.node.destroy_client(client)
 
 
 def expected_rates(station: Station, choice: Choice) -> dict[str, float]:

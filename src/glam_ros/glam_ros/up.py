@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 
 import tyro
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
 from glam_ros import choice, graph, resources, topics
 from glam_ros.graph import Place, Simulation
@@ -70,6 +70,14 @@ def enable(live: LiveGraph, place: Place, timeout_s: float = 10.0) -> None:
         live.node.destroy_client(client)
         if not answer.success:
             raise GraphError(f"the driver of arm '{arm.name}' can not be enabled: {answer.message}")
+
+
+def clear_faults(live: LiveGraph, place: Place, timeout_s: float = 10.0) -> None:
+    """Acknowledges the faults of every arm; one that stays is named when the arm is enabled."""
+    for arm in place.station.arms:
+        client = live.node.create_client(Trigger, topics.of_arm(arm.namespace, topics.CLEAR_FAULTS))
+        live.call(client, Trigger.Request(), timeout_s)
+        live.node.destroy_client(client)
 
 
 class LinePrinter:

@@ -27,10 +27,12 @@ from std_srvs.srv import Trigger
 from glam_core.errors import ConfigurationError
 from glam_msgs.msg import ToolState
 from glam_msgs.srv import StartRecording
+from glam_core.station import control_port
 from glam_ros.record_demos import RecordOptions
 from glam_ros.resources import graph_environment
 from glam_training.data.importers.mcap import McapConfig, import_recordings
 from glam_training.data.importers.recording import read_recording
+from kinova_driver.simulator.control_port import ask
 
 pytestmark = [pytest.mark.ros, pytest.mark.sim]
 
@@ -169,6 +171,20 @@ def test_the_expert_demonstrates_and_the_recordings_become_a_store_that_trains(t
     assert 0.002 < moves.mean() < 0.06  # metres within a tenth of a second
     assert np.ptp(arrays["state"][:, :3], axis=0).max() > 0.03
     np.testing.assert_allclose(arrays["scene"][:, :3], arrays["state"][:, :3], atol=0.03)
+
+
+@pytest.mark.timeout(400)
+def test_a_fault_of_the_simulated_arm_is_cleared_and_the_episode_goes_on(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, "--episodes", "1", "--seed", "5", "--task", "lift")
+    deadline = time.monotonic() + AWAIT_S
+    while not any(file.stat().st_size > 60_000 for file in files(recording.out)):
+        assert time.monotonic() < deadline, "nothing is recorded"
+        time.sleep(0.05)
+    ask(control_port(DOMAIN), "fault MAX_TORQUE joint_3")
+    output, _ = recording.process.communicate(timeout=360)
+    assert recording.process.returncode == 0, output
+    assert "1 episodes saved" in output
+    assert "joint_3.MAX_TORQUE" in (recording.out / "graph.log").read_text()
 
 
 @pytest.mark.timeout(400)

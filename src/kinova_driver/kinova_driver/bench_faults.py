@@ -37,6 +37,7 @@ NAMED_S = 0.5
 _PATIENCE_S = 20.0
 _REST_S = 0.3
 _MOVING_RAD_S = 0.01
+_ASTRAY_M = 0.02
 _CIRCLE = TrackingConfig(speed_m_s=0.1)
 
 
@@ -140,18 +141,44 @@ class Bench:
         """Clears and enables until the arm moves."""
 
         def moves() -> bool:
-            try:
-                with self._lock:
-                    if self._driver.mode not in (Mode.HELD, Mode.ENABLED):
-                        self._driver.clear_faults()
-                        self._driver.enable(time.monotonic())
-            except (ArmError, SafetyError):
-                time.sleep(CONTROL_STEP_S)
+            if not self._enable():
                 return False
             time.sleep(0.2)
             return self._moves()
 
+        if self._is_astray():
+            self._go_home()
         self._await(moves, "the arm does not move again")
+
+    def _enable(self) -> bool:
+        try:
+            with self._lock:
+                if self._driver.mode not in (Mode.HELD, Mode.ENABLED):
+                    self._driver.clear_faults()
+                    self._driver.enable(time.monotonic())
+        except (ArmError, SafetyError):
+            time.sleep(CONTROL_STEP_S)
+            return False
+        return True
+
+    def _is_astray(self) -> bool:
+        """Whether the arm went on far out of its walls while nobody could tell it anything."""
+        position = self.arm.read().tool.T_base_tool[:3, 3]
+        inside = np.clip(position, LIMITS.workspace_min, LIMITS.workspace_max)
+        return float(np.linalg.norm(position - inside)) > _ASTRAY_M
+
+    def _go_home(self) -> None:
+        """What a person does with an arm that has folded up against its joints' limits: commands lead nowhere there."""
+
+        def begun() -> bool:
+            if not self._enable():
+                return False
+            with self._lock:
+                self._driver.home(time.monotonic())
+            return True
+
+        self._await(begun, "the arm does not go home")
+        self._await(lambda: not self.arm.read().homing, "the arm does not come home")
 
     def _moves(self) -> bool:
         speeds = json.loads(self._simulated.tell("state"))["speeds_rad_s"]

@@ -55,6 +55,7 @@ Failure = Literal[
 ]
 FAILURES: tuple[Failure, ...] = get_args(Failure)
 _PATIENCE_S = 60.0
+_AGREES_S = 2.0
 _BLOCK_S = 0.6
 _MOVES_S = 3.0
 """A driver that was enabled follows its commander within this time, or is enabled again."""
@@ -208,7 +209,10 @@ class Bench:
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
             self._call(Trigger, "reset")
-            self._call(SetBool, "enable", data=True)
+            try:
+                self._call(SetBool, "enable", _AGREES_S, data=True)
+            except GlamError:  # a fault that came after the reset
+                continue
             since = time.monotonic()
             while time.monotonic() < since + _MOVES_S:
                 self._executor.spin_once(timeout_sec=0.01)
@@ -249,9 +253,9 @@ class Bench:
                 self.processes["commander"].kill()
                 self.processes["commander"].wait()
 
-    def _call(self, kind: type, name: str, **fields: Any) -> None:
+    def _call(self, kind: type, name: str, patience_s: float = _PATIENCE_S, **fields: Any) -> None:
         client = self.node.create_client(kind, name)
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + patience_s
         try:
             while True:
                 if client.wait_for_service(1.0):
@@ -271,6 +275,9 @@ def trial(bench: Bench, failure: Failure, wait_s: float) -> Trial:
     """One failure while the arm moves."""
     bench.get_going()
     time.sleep(wait_s)
+    while not bench.relay.moves():  # something else came in between, such as a commander that has just begun and pauses
+        bench.get_going()
+        time.sleep(wait_s)
     failed_at = bench.fail(failure)
     time.sleep(max(0.0, failed_at + _ENOUGH_S - time.monotonic()))
     result = bench.relay.judge(failed_at, _ENOUGH_S)

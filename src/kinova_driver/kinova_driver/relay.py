@@ -16,6 +16,7 @@ ZERO_S, STOP_S = 0.1, 0.25
 """After a failure the arm has to be told zero speed, and to stop, within this time."""
 _PRIORITY = GUARDIAN + 1
 _MOVING_RAD_S = 0.01
+_RECENT_S = 0.05
 _OWN_S = 0.1
 """A rest that came this long before a failure belongs to what was before."""
 
@@ -52,6 +53,10 @@ class Relay:
         self._server.close()
         for each in self._sockets:
             each.close()
+
+    def moves(self) -> bool:
+        """Whether the arm is being moved: a failure of one that rests would tell nothing."""
+        return time.monotonic() - max(self.passed.moving, default=0.0) < _RECENT_S
 
     def judge(self, failed_at: float, enough_s: float) -> Trial:
         """What happened after a failure.
