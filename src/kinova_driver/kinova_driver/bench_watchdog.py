@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 import signal
 import struct
 import subprocess
@@ -36,10 +35,12 @@ from std_srvs.srv import SetBool, Trigger
 
 from glam_core.errors import GlamError
 from glam_core.pose import tool_down
+from glam_core.scheduling import DRIVER, real_time
 from glam_core.station import ArmConfig
 from glam_msgs.msg import ToolCommand
 from kinova_driver import messages
 from kinova_driver.driver_node import DriverNode, kortex_arm
+from kinova_driver.process import quick_executor
 from kinova_driver.process import run as run_nodes
 from kinova_driver.relay import STOP_S, ZERO_S, Relay, Trial, describe
 from kinova_driver.simulator.process import simulator
@@ -61,7 +62,6 @@ _MOVES_S = 3.0
 """A driver that was enabled follows its commander within this time, or is enabled again."""
 _ENOUGH_S = 0.6
 """A trial is over this long after the failure."""
-_DRIVER_PRIORITY, _PRIORITY = 1, 2
 _CENTRE, _RADIUS_M, _SPEED_M_S = (0.45, 0.0, 0.2), 0.08, 0.15
 _STATION = """
 name: bench
@@ -82,9 +82,6 @@ class WatchdogConfig:
     """Whether the driver has its guardian."""
     seed: int = 0
     """Decides when in a trial the failure comes."""
-    realtime: bool = False
-    """Keep the load of other programs out of the measurement: everything runs with real-time priority (as root), the
-    driver with a lower one than what measures it."""
 
 
 class Mailbox:
@@ -131,8 +128,9 @@ def command(folder: Path) -> None:
 
 
 def drive(folder: Path) -> int:
-    """The driver's process: the driver node, with a topic that blocks its executor."""
+    """The driver's process, as `driver_node.main` makes it, with a topic that blocks its executor."""
     sys.setswitchinterval(0.001)
+    real_time(DRIVER)
     blocked = Mailbox(folder / "blocked")
 
     def block(message: Float64) -> None:
@@ -151,7 +149,7 @@ def drive(folder: Path) -> int:
         node.autostart()
         return [node]
 
-    return run_nodes(build)
+    return run_nodes(build, quick_executor)
 
 
 class Bench:
@@ -197,9 +195,6 @@ class Bench:
             arguments += ["-p", f"tcp_port:={self.relay.port}", "-p", f"udp_port:={self._arm.udp_port}"]
             arguments += ["-p", f"guardian:={str(self._config.guardian).lower()}", "--log-level", "error"]
         self.processes[name] = process = subprocess.Popen(arguments)
-        if self._config.realtime:
-            priority = _DRIVER_PRIORITY if name == "driver" else _PRIORITY
-            os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(priority))
 
     def get_going(self) -> None:
         """Everything runs, and the arm moves."""
@@ -290,8 +285,6 @@ def bench_of(config: WatchdogConfig) -> Iterator[Bench]:
     """Everything that a trial needs."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        if config.realtime:
-            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
         bench = Bench(stack.enter_context(simulator()).arm, folder, config)
         stack.callback(bench.close)
         yield bench

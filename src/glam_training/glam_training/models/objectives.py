@@ -51,18 +51,16 @@ class GlamObjective(nn.Module):
 
 
 class DecoderObjective(nn.Module):
-    """-log p_om(u | s, z) on given latents with noise; only the decoder learns."""
+    """-log p_om(u | s, z) on given latents; only the decoder learns."""
 
-    def __init__(self, model: nn.Module, noise: Tensor) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.decoder = model.decoder
         self.state = model.state
-        self.register_buffer("noise", noise)
 
     def forward(self, batch: tuple[Tensor, Tensor, Tensor], progress: Tensor) -> tuple[Tensor, Terms]:
         """Loss on raw states (B, S), latents (B, d) and standardised actions (B, A)."""
         state, z, action = batch
-        z = z + self.noise * torch.randn_like(z)
         loss = (self.decoder(torch.cat([self.state(state), z], -1)) - action).square().mean()
         return loss, {"loss": loss}
 
