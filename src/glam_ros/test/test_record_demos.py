@@ -25,9 +25,9 @@ from rclpy.qos import qos_profile_sensor_data
 from std_srvs.srv import Trigger
 
 from glam_core.errors import ConfigurationError
+from glam_core.station import control_port
 from glam_msgs.msg import ToolState
 from glam_msgs.srv import StartRecording
-from glam_core.station import control_port
 from glam_ros.record_demos import RecordOptions
 from glam_ros.resources import graph_environment
 from glam_training.data.importers.mcap import McapConfig, import_recordings

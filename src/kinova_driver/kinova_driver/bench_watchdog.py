@@ -194,7 +194,7 @@ class Bench:
             arguments += ["--ros-args", "-p", f"station:={self._folder / 'station.yaml'}"]
             arguments += ["-p", f"tcp_port:={self.relay.port}", "-p", f"udp_port:={self._arm.udp_port}"]
             arguments += ["-p", f"guardian:={str(self._config.guardian).lower()}", "--log-level", "error"]
-        self.processes[name] = process = subprocess.Popen(arguments)
+        self.processes[name] = subprocess.Popen(arguments)
 
     def get_going(self) -> None:
         """Everything runs, and the arm moves."""
