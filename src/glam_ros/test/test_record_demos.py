@@ -180,11 +180,11 @@ def test_a_fault_of_the_simulated_arm_is_cleared_and_the_episode_goes_on(tmp_pat
     while not any(file.stat().st_size > 60_000 for file in files(recording.out)):
         assert time.monotonic() < deadline, "nothing is recorded"
         time.sleep(0.05)
-    ask(control_port(DOMAIN), "fault MAX_TORQUE joint_3")
+    ask(control_port(DOMAIN), "fault MAXIMUM_TORQUE joint_3")
     output, _ = recording.process.communicate(timeout=360)
     assert recording.process.returncode == 0, output
     assert "1 episodes saved" in output
-    assert "joint_3.MAX_TORQUE" in (recording.out / "graph.log").read_text()
+    assert "joint_3.MAXIMUM_TORQUE" in (recording.out / "graph.log").read_text()
 
 
 @pytest.mark.timeout(400)
