@@ -34,6 +34,7 @@ def kortex_api(monkeypatch):
         RouterClientSendOptions=client.RouterClientSendOptions,
     )
     module("kortex_api.SessionManager", SessionManager=client.SessionManager)
+    module("kortex_api.Exceptions.KException", KException=client.KException)
     module("kortex_api.Exceptions.KServerException", KServerException=client.KServerException)
     for service in api._STUBS:
         stub = {f"{service}Client": getattr(client, f"{service}Client"), f"{service}FunctionUid": {}}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from glam_core.pose import exp_so3, transform
 from kinova_driver import faults, units
 from kinova_driver.arm import Arm, ArmError
 from kinova_driver.kortex import api
+from kinova_driver.kortex.client import KException
 from kinova_driver.kortex.definitions import Api, Base, Common, Session
 from kinova_driver.kortex.link import Link
 from kinova_driver.kortex.lock import AddressLock
@@ -572,6 +574,20 @@ def test_a_changed_servoing_mode_is_named_and_undone_by_clear_faults(server, arm
     arm.clear_faults()
     assert server.servoing_mode == Base.SINGLE_LEVEL_SERVOING
     assert arm.read().faults == ()
+
+
+def test_an_error_of_the_client_itself_is_an_arm_error(server):
+    """Kinova's client has errors of its own, such as one for a router that is being closed."""
+
+    def inactive(router, name, request):
+        raise KException(1, 0, "not active")
+
+    arm = KortexArm(server.config(**QUICK), lambda address, **options: replace(api.own(), begin=inactive))
+    arm.connect()
+    with pytest.raises(ArmError, match="SendJointSpeedsCommand: KException.*not active"):
+        arm.command_joint_speeds(np.zeros(7))
+    wait_for(lambda: faults.CONNECTION_LOST in arm.read().faults or faults.CONNECTION_RESTORED in arm.read().faults)
+    arm.disconnect()
 
 
 def test_a_refused_command_is_an_arm_error(server, arm):

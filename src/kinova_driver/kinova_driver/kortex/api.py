@@ -45,7 +45,8 @@ class KortexApi:
         RouterClient: Calls over a connection.
         RouterClientSendOptions: Time-out of a call.
         SessionManager: A session.
-        KServerException: An error that the arm answered with.
+        KException: An error of any kind.
+        KServerException: The one among them that the arm answered with.
         begin: Sends a call of the service Base over a router and does not wait: router, name, request. What it returns
             has the methods `done()` and `result(timeout)` of a `Future`.
         clients: The client of every service, by the name of the service.
@@ -59,6 +60,7 @@ class KortexApi:
     RouterClient: Any
     RouterClientSendOptions: Any
     SessionManager: Any
+    KException: type[Exception]
     KServerException: type[Exception]
     begin: Callable[[Any, str, Any], Any]
     clients: dict[str, Any]
@@ -103,6 +105,7 @@ def own(anywhere: bool = False) -> KortexApi:
         RouterClient=client.RouterClient,
         RouterClientSendOptions=client.RouterClientSendOptions,
         SessionManager=client.SessionManager,
+        KException=client.KException,
         KServerException=client.KServerException,
         begin=lambda router, name, request: router.begin(services.method("Base", name), request),
         clients={service: getattr(client, f"{service}Client") for service in _STUBS},
@@ -140,6 +143,7 @@ def official() -> KortexApi:
         RouterClient=get("RouterClient", "RouterClient"),
         RouterClientSendOptions=get("RouterClient", "RouterClientSendOptions"),
         SessionManager=get("SessionManager", "SessionManager"),
+        KException=get("Exceptions.KException", "KException"),
         KServerException=get("Exceptions.KServerException", "KServerException"),
         begin=begin,
         clients={service: get(f"{stubs}.{service}ClientRpc", f"{service}Client") for service in _STUBS},

@@ -284,6 +284,8 @@ class Link:
             raise CallError(f"{name}: no answer in time from the arm at {self.endpoint}", timed_out=True) from error
         except (OSError, WireError) as error:
             raise CallError(f"{name}: {error}") from error
+        except self.api.KException as error:  # found on this side, such as a router that is being closed
+            raise CallError(f"{name}: {type(error).__name__}{_details(error)}") from error
 
 
 def _details(error: Exception) -> str:
