@@ -17,6 +17,7 @@ from glam_training.data.sampler import transitions
 from glam_training.data.store import Store
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.glam import Glam, GlamConfig, Transitions, glam_loss
+from glam_training.models.objectives import DecoderObjective
 from glam_training.models.perception import (
     ImagePerception,
     PerceptionConfig,
@@ -218,21 +219,6 @@ def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, conf
     assert isinstance(objective, DecoderObjective)
     glam.decoder.load_state_dict(objective.decoder.state_dict())
     return glam
-
-
-class DecoderObjective(nn.Module):
-    """-log p_om(u | s, z) on given latents; only the decoder learns."""
-
-    def __init__(self, glam: Glam) -> None:
-        super().__init__()
-        self.decoder = glam.decoder
-        self.state = glam.state
-
-    def forward(self, batch: tuple[Tensor, Tensor, Tensor], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss on raw states (B, S), latents (B, d) and standardised actions (B, A)."""
-        state, z, action = batch
-        loss = (self.decoder(torch.cat([self.state(state), z], -1)) - action).square().mean()
-        return loss, {"loss": loss.detach()}
 
 
 @torch.inference_mode()

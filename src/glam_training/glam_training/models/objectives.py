@@ -58,11 +58,11 @@ class DecoderObjective(nn.Module):
         self.decoder = model.decoder
         self.state = model.state
 
-    def forward(self, batch: tuple[Tensor, Tensor, Tensor], progress: Tensor) -> tuple[Tensor, Terms]:
+    def forward(self, batch: tuple[Tensor, Tensor, Tensor], progress: Tensor | float) -> tuple[Tensor, Terms]:
         """Loss on raw states (B, S), latents (B, d) and standardised actions (B, A)."""
         state, z, action = batch
         loss = (self.decoder(torch.cat([self.state(state), z], -1)) - action).square().mean()
-        return loss, {"loss": loss}
+        return loss, {"loss": loss.detach()}
 
 
 class PolicyObjective(nn.Module):
