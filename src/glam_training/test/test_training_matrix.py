@@ -146,6 +146,9 @@ def test_groups_hold_one_shape():
 def test_names_are_unique_and_order_is_kept():
     cells = select_cells(PRESET)
     assert cells == list(CELLS)
+    assert select_cells(PRESET, methods=["glam"], seeds=[1]) == [CELLS[3]]
+    with pytest.raises(ConfigurationError, match="seed '7'"):
+        select_cells(PRESET, seeds=[7])
     changed = replace(CELLS[2], switches=Switches(beta=1e-3), action_space="joint")
     assert cell_name(changed) == "glam-joint-beta=0.001-target2-aux2-seed0"
 

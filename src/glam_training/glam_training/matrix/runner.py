@@ -61,6 +61,8 @@ class MatrixConfig:
     """Only these tasks; all when empty."""
     methods: tuple[str, ...] = ()
     """Only these methods; all when empty."""
+    seeds: tuple[int, ...] = ()
+    """Only these seeds of training; all when empty."""
     out: Path = Path("runs/bench")
     """Folder of demonstrations and training runs."""
     results: Path = Path("docs/results/matrix")
@@ -126,7 +128,7 @@ def run_matrix(config: MatrixConfig, methods: Methods, chosen: Preset | None = N
         DataError: a record is damaged.
     """
     chosen = chosen or preset(config.preset)
-    cells = select_cells(chosen, config.parts, config.tasks, config.methods)
+    cells = select_cells(chosen, config.parts, config.tasks, config.methods, config.seeds)
     wanted = starts(config.starts, config.rollouts or chosen.rollouts)
     todo = [cell for cell in cells if not is_done(cell_path(config.results, cell), cell, wanted, _budget(cell))]
     if config.dry_run:
@@ -144,17 +146,22 @@ def run_matrix(config: MatrixConfig, methods: Methods, chosen: Preset | None = N
 
 
 def select_cells(
-    chosen: Preset, parts: Sequence[str] = (), tasks: Sequence[str] = (), methods: Sequence[str] = ()
+    chosen: Preset,
+    parts: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] = (),
 ) -> list[Experiment]:
     """Cells of a preset in its order, each once.
 
     Raises:
-        ConfigurationError: the preset has no such part, task or method.
+        ConfigurationError: the preset has no such part, task, method or seed.
     """
     everything = [cell for part in chosen.parts for cell in part.cells]
     _check_names(parts, [part.name for part in chosen.parts], "part")
     _check_names(tasks, sorted({cell.task for cell in everything}), "task")
     _check_names(methods, sorted({cell.method for cell in everything}), "method")
+    _check_names([str(seed) for seed in seeds], sorted({str(cell.seed) for cell in everything}), "seed")
 
     def is_in(part: Part) -> bool:
         return not parts or part.name in parts
@@ -164,7 +171,9 @@ def select_cells(
             cell
             for part in filter(is_in, chosen.parts)
             for cell in part.cells
-            if (not tasks or cell.task in tasks) and (not methods or cell.method in methods)
+            if (not tasks or cell.task in tasks)
+            and (not methods or cell.method in methods)
+            and (not seeds or cell.seed in seeds)
         )
     )
 
