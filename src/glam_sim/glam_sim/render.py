@@ -43,6 +43,7 @@ class OffscreenRenderer:
         self._pixels = np.empty((height, width, 3), np.uint8)
         self._geom_of_segment = np.empty(0, np.int64)
         self._finalizer = weakref.finalize(self, _free, self._gl, self._mjr)
+        self._finalizer.atexit = False  # by then the display may be gone; the system frees what a process leaves
 
     def close(self) -> None:
         """Frees the GL context; harmless when repeated."""

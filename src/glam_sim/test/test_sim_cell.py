@@ -1,5 +1,8 @@
 """The cell: determinism, physics that decides, tracking, cameras, masks, clear errors."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -243,6 +246,20 @@ def test_an_unknown_gl_backend_is_an_error_that_lists_them(cell: Cell, monkeypat
     monkeypatch.setenv("MUJOCO_GL", "vulkan")
     with pytest.raises(ConfigurationError, match="egl, osmesa"):
         cell.render("front", 17, 17)
+
+
+def test_a_process_that_has_drawn_ends_in_silence():
+    # An earlier finalizer puts all of them before the backend's own clean-up: at exit the display goes first.
+    program = (
+        "import weakref\n"
+        "weakref.finalize(type('Early', (), {})(), int)\n"
+        "from glam_sim.cell import Cell\n"
+        "cell = Cell('lift', 'gen3', image_size=(16, 16))\n"
+        "cell.reset(0)\n"
+        "cell.render('front')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_unknown_names_list_the_legal_ones(cell: Cell):

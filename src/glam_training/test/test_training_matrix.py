@@ -21,7 +21,8 @@ from glam_training.locks import alone_in_or_fail
 from glam_training.matrix.executors import LocalExecutor
 from glam_training.matrix.presets import Part, Preset, normalised
 from glam_training.matrix.record import cell_name, cell_path, read_record
-from glam_training.matrix.runner import MatrixConfig, group_cells, run_matrix, select_cells
+from glam_training.matrix.runner import MatrixConfig, run_matrix
+from glam_training.matrix.selection import group_cells, select_cells
 
 STATION = Path(__file__).parents[3] / "config/stations/sim.yaml"
 CELLS = tuple(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from glam_core.errors import ConfigurationError, DataError, closest
+from glam_core.errors import ConfigurationError, DataError
 from glam_core.station import load_station
 from glam_training.config import plain
 from glam_training.data.store import Store
@@ -27,7 +27,7 @@ from glam_training.experiment import Experiment, Job
 from glam_training.group_fit import COSTS_FILE
 from glam_training.locks import alone_in_or_fail
 from glam_training.matrix.executors import Executor, LocalExecutor, RayExecutor
-from glam_training.matrix.presets import Part, Preset, preset
+from glam_training.matrix.presets import Preset, preset
 from glam_training.matrix.record import (
     CellRecord,
     Starts,
@@ -37,10 +37,10 @@ from glam_training.matrix.record import (
     starts,
     write_record,
 )
+from glam_training.matrix.selection import group_cells, select_cells
 from glam_training.matrix.stores import SOURCE, StoreNeed, needs, stores
 from glam_training.matrix.work import Cost, Methods, Played, TrainedTogether, hardware, play, train, versions
 from glam_training.provenance import command_line, git_commit
-from glam_training.targets import stage_1_shape
 
 log = logging.getLogger(__name__)
 
@@ -143,59 +143,6 @@ def run_matrix(config: MatrixConfig, methods: Methods, chosen: Preset | None = N
         finally:
             executor.close()
     return Summary(len(cells) - len(todo), matrix.measured, len(todo) - matrix.measured, matrix.failed)
-
-
-def select_cells(
-    chosen: Preset,
-    parts: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    methods: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-) -> list[Experiment]:
-    """Cells of a preset in its order, each once.
-
-    Raises:
-        ConfigurationError: the preset has no such part, task, method or seed.
-    """
-    everything = [cell for part in chosen.parts for cell in part.cells]
-    _check_names(parts, [part.name for part in chosen.parts], "part")
-    _check_names(tasks, sorted({cell.task for cell in everything}), "task")
-    _check_names(methods, sorted({cell.method for cell in everything}), "method")
-    _check_names([str(seed) for seed in seeds], sorted({str(cell.seed) for cell in everything}), "seed")
-
-    def is_in(part: Part) -> bool:
-        return not parts or part.name in parts
-
-    return list(
-        dict.fromkeys(
-            cell
-            for part in filter(is_in, chosen.parts)
-            for cell in part.cells
-            if (not tasks or cell.task in tasks)
-            and (not methods or cell.method in methods)
-            and (not seeds or cell.seed in seeds)
-        )
-    )
-
-
-def group_cells(cells: Sequence[Experiment], most: int) -> list[list[Experiment]]:
-    """Cells in groups of runs of one shape, which can be trained together; groups in the order of their first cell.
-
-    Args:
-        cells: in the order of their worth.
-        most: cells in a group.
-    """
-    groups: list[list[Experiment]] = []
-    open_group: dict[tuple[object, ...], list[Experiment]] = {}
-    for cell in cells:
-        kind = (cell.task, cell.suite, cell.action_space, cell.budget, cell.method == "bc_mse", cell.encoder_kind)
-        shape = (*kind, stage_1_shape(cell))
-        group = open_group.get(shape)
-        if group is None or len(group) == most:
-            group = open_group[shape] = []
-            groups.append(group)
-        group.append(cell)
-    return groups
 
 
 @dataclass
@@ -399,9 +346,3 @@ def _stages(run: Path) -> dict[str, dict[str, object]]:
     """What each stage of a run took, if its trainer has written that down."""
     path = run / COSTS_FILE
     return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _check_names(given: Sequence[str], legal: Sequence[str], kind: str) -> None:
-    for name in given:
-        if name not in legal:
-            raise ConfigurationError(closest(name, legal, kind))
