@@ -86,6 +86,9 @@ class Switches:
     """d."""
     step: int = 1
     """k, observation steps that one latent spans."""
+    tempo: bool = False
+    """Target transitions are shown at double speed, too: two steps as one, their actions added. An auxiliary source may
+    be faster than any target demonstration, and nothing else tells the decoder what its motions are."""
     prediction: Literal["observation", "objects"] | None = None
     """What o and o' are in stage 1; None is the method's own choice (GLAM: observation, GLAM-O: objects)."""
 
@@ -148,6 +151,8 @@ class Experiment:
             raise ConfigurationError("the state suite has no image encoder; leave encoder unset")
         if self.switches.step < 1 or self.switches.latent_size < 1:
             raise ConfigurationError("switches.step and switches.latent_size must be at least 1")
+        if self.switches.tempo and self.switches.step > 1:
+            raise ConfigurationError("switches.tempo is for latents of one step; leave switches.step at 1")
 
     @property
     def encoder_kind(self) -> str:

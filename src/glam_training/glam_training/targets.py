@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from glam_core.spec import ActionSpec
 from glam_training.contract import Contract
 from glam_training.experiment import AUXILIARY_METHODS, GLAM_METHODS, LATENT_METHODS, Experiment
 from glam_training.fit import OptimConfig
@@ -27,6 +29,8 @@ from glam_training.pool import Pool, Rows, make_rows
 REFIT_NOISE = 0.2
 """Standard deviation of the noise on latents in the decoder's refit, in standard deviations of the latents, for models
 that do not say themselves how sure they are of a latent."""
+BRISK_SHARE = 1 / 3
+"""Share of the target transitions that `Switches.tempo` shows at double speed."""
 
 _RIVALS: dict[str, tuple[Callable[[LatentSizes], nn.Module], Callable[..., Any]]] = {
     "clam": (Clam, clam_loss),
@@ -64,7 +68,7 @@ def stage_1_shape(experiment: Experiment) -> tuple[Any, ...]:
     uses_auxiliary = experiment.method in AUXILIARY_METHODS
     if experiment.method in GLAM_METHODS:
         s = experiment.switches
-        return ("glam", uses_auxiliary, s.latent_size, s.step, s.refit, _prediction(experiment))
+        return ("glam", uses_auxiliary, s.latent_size, s.step, s.refit, s.tempo, _prediction(experiment))
     if experiment.method in _RIVALS:
         return (experiment.method,)
     return ("direct", uses_auxiliary)
@@ -133,6 +137,30 @@ def _direct(views: Sequence[Perceived], pool: Pool, first: Sequence[int], others
     return Targets(labels, rows, (0, 1)[: len(rows[0])], 1, none, none, scales)
 
 
+@dataclass(frozen=True)
+class _Speed:
+    """Target transitions of one speed.
+
+    Attributes:
+        target: per run the rows where they begin.
+        span: rows from their beginning to their end.
+        share: of a batch.
+    """
+
+    target: Sequence[Tensor]
+    span: int
+    share: float
+
+    @cached_property
+    def rows(self) -> Rows:
+        """What batches are drawn from."""
+        return make_rows(self.target)
+
+    def count(self, size: int) -> int:
+        """How many of `size` examples; the counts of all speeds add up to it."""
+        return round(self.share * size)
+
+
 class _Stage1:
     """Stage 1 of R runs."""
 
@@ -151,6 +179,11 @@ class _Stage1:
         self.k, self.sizes = experiments[0].switches.step, experiments[0].sizes
         self.seen = pool.moments if columns[0] is None else pool.moments[:, columns[0].to(pool.device)]
         self.models = [self._make(i, v) for i, v in enumerate(views)]
+        self.gripper = _gripper_columns(views[0].contract).to(pool.device)
+        self.speeds = [_Speed(target, self.k, 1.0)]
+        if experiments[0].switches.tempo:
+            brisk = [rows[rows + 2 < pool.end[rows]] for rows in target]
+            self.speeds = [_Speed(target, 1, 1 - BRISK_SHARE), _Speed(brisk, 2, BRISK_SHARE)]
 
     def _make(self, i: int, view: Perceived) -> nn.Module:
         experiment = self.experiments[i]
@@ -170,17 +203,22 @@ class _Stage1:
         """u of rows (...): (..., k A)."""
         return self.pool.action[rows[..., None] + torch.arange(self.k, device=rows.device)].flatten(-2)
 
+    def actions(self, rows: Tensor, span: int) -> Tensor:
+        """u of rows (...) for motions over `span` rows: (..., k A). More rows than k are one brisk step."""
+        if span == self.k:
+            return self.chunks(rows)
+        steps = self.pool.action[rows[..., None] + torch.arange(span, device=rows.device)]
+        return brisk_action(steps, self.gripper)
+
     def fit(self) -> None:
         """Train the models; then, for latents, the decoder once more."""
         method = self.experiments[0].method
-        target = make_rows(self.target)
         both = self.others[0] is not None and method != "pseudo_labels"
         others = make_rows([rows for rows in self.others if rows is not None]) if both else None
         size = self.sizes.batch_size
 
         def draw() -> tuple[Any, ...]:
-            rows = target.draw(size if both else 2 * size)
-            batch = (self.seen[rows], self.seen[rows + self.k], self.pool.state[rows], self.chunks(rows))
+            batch = self._transitions(size if both else 2 * size)
             return (batch,) if others is None else (batch, self._pairs(others, size))
 
         if method in GLAM_METHODS:
@@ -190,50 +228,66 @@ class _Stage1:
         optim = OptimConfig(steps=self.sizes.stage_1_steps)
         fit_group(objectives, draw, optim, self.group, "stage_1")
         if method != "pseudo_labels" and self.experiments[0].switches.refit:
-            self._refit(target)
+            self._refit()
+
+    def _transitions(self, size: int) -> tuple[Tensor, ...]:
+        """Target transitions (R, size, ...): o, o', s, u."""
+        parts = []
+        for speed in self.speeds:
+            rows = speed.rows.draw(speed.count(size))
+            parts.append(
+                (self.seen[rows], self.seen[rows + speed.span], self.pool.state[rows], self.actions(rows, speed.span))
+            )
+        return tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
 
     def _pairs(self, others: Rows, size: int) -> tuple[Tensor, Tensor]:
         rows = others.draw(size)
         return self.seen[rows], self.seen[rows + self.k]
 
-    def _refit(self, target: Rows) -> None:
+    def _refit(self) -> None:
         """Train the decoders alone on mean IDM latents with noise: what a policy will feed them is never an exact
         posterior mean.
 
         GLAM's noise is that of the posterior. The same for all directions, as it was at first, drowns those that tell
         most, in which a latent varies by 1.2 and is known to 0.04: what is left is to learn the few states by heart.
         """
-        z = torch.stack([self.infer(i, [rows]) for i, rows in enumerate(self.target)])
-        noise = torch.stack([self._spread(i, rows, z[i]) for i, rows in enumerate(self.target)])
+        latents = [self._known_latents(speed) for speed in self.speeds]
         objectives = [DecoderObjective(model) for model in self.models]
         mean, std = (torch.stack([getattr(m.action, n) for m in self.models])[:, None] for n in ("mean", "std"))
-        run = torch.arange(len(self.models), device=z.device)[:, None]
+        run = torch.arange(len(self.models), device=self.pool.device)[:, None]
 
         def draw() -> tuple[Tensor, Tensor, Tensor]:
-            rows = target.draw(2 * self.sizes.batch_size)
-            latent = z[run, rows] + noise[run, rows] * torch.randn_like(z[run, rows])
-            return self.pool.state[rows], latent, (self.chunks(rows) - mean) / std
+            parts = []
+            for speed, (z, noise) in zip(self.speeds, latents, strict=True):
+                rows = speed.rows.draw(speed.count(2 * self.sizes.batch_size))
+                latent = z[run, rows] + noise[run, rows] * torch.randn_like(z[run, rows])
+                parts.append((self.pool.state[rows], latent, (self.actions(rows, speed.span) - mean) / std))
+            state, latent, action = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+            return state, latent, action
 
         fit_group(objectives, draw, OptimConfig(steps=self.sizes.refit_steps), self.group, "decoder")
 
     @torch.no_grad()
-    def _spread(self, i: int, rows: Tensor, z: Tensor) -> Tensor:
-        """How sure run i is of its latents `z` (N, d) in `rows`: standard deviations (N, d)."""
-        model = self.models[i]
-        if not isinstance(model, Glam):
-            return (REFIT_NOISE * z[rows].std(0)).expand(z.shape)
+    def _known_latents(self, speed: _Speed) -> tuple[Tensor, Tensor]:
+        """Latents of target transitions by frame of the pool, (R, N, d), and how sure the models are of them: standard
+        deviations (R, N, d). Zeros but for the rows of `speed`."""
+        z = torch.stack([self.infer(i, [rows], speed.span) for i, rows in enumerate(speed.target)])
         spread = torch.zeros_like(z)
-        for part in rows.split(8192):
-            posterior = model.infer(self.seen[part], self.seen[part + self.k])
-            spread[part] = (0.5 * posterior.log_var).exp()
-        return spread
+        for i, (model, rows) in enumerate(zip(self.models, speed.target, strict=True)):
+            if not isinstance(model, Glam):
+                spread[i] = REFIT_NOISE * z[i, rows].std(0)
+                continue
+            for part in rows.split(8192):
+                posterior = model.infer(self.seen[part], self.seen[part + speed.span])
+                spread[i, part] = (0.5 * posterior.log_var).exp()
+        return z, spread
 
     @torch.no_grad()
-    def infer(self, i: int, sides: Sequence[Tensor]) -> Tensor:
-        """Latents of run i by frame of the pool, (N, d): zeros but for the rows of `sides`."""
+    def infer(self, i: int, sides: Sequence[Tensor], span: int | None = None) -> Tensor:
+        """Latents of run i by frame of the pool, (N, d), over `span` rows (k): zeros but for the rows of `sides`."""
         z = self.seen.new_zeros(len(self.seen), self.experiments[i].switches.latent_size)
         for part in torch.cat(list(sides)).split(8192):
-            z[part] = self.models[i].infer_mean(self.seen[part], self.seen[part + self.k])
+            z[part] = self.models[i].infer_mean(self.seen[part], self.seen[part + (span or self.k)])
         return z
 
     @torch.no_grad()
@@ -267,6 +321,25 @@ class _Stage1:
             scales.append(scale)
         none = [None] * len(rows)
         return Targets(torch.stack(labels), rows, (0, 1), 1, self.models, none, scales)
+
+
+def brisk_action(steps: Tensor, gripper: Tensor) -> Tensor:
+    """One action that does what several do: their motions add up, each gripper does what it does last.
+
+    Args:
+        steps: (..., n, A) actions in order; motions are relative to where the robot is when they begin.
+        gripper: (A,) bool, which components are grippers.
+
+    Returns:
+        (..., A).
+    """
+    return torch.where(gripper, steps[..., -1, :], steps.sum(-2))
+
+
+def _gripper_columns(contract: Contract) -> Tensor:
+    """Which components of an action are grippers, (A,) bool: positions, where all others are motions."""
+    spec = ActionSpec.model_validate(contract.action_spec)
+    return torch.tensor([name == "gripper" for name in spec.components] * len(spec.arms))
 
 
 def _prediction(experiment: Experiment) -> str:

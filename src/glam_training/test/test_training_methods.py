@@ -22,6 +22,7 @@ from glam_training.fit import OptimConfig
 from glam_training.group_fit import Group, _Training, fit_group
 from glam_training.methods import is_finished, load, policy, train, train_many
 from glam_training.run import Run
+from glam_training.targets import brisk_action
 
 TINY = {"task": "lift", "target_episodes": 4, "auxiliary_episodes": 5, "budget": "smoke"}
 CPU = torch.device("cpu")
@@ -174,6 +175,7 @@ def test_switches_change_what_they_should(stores, tmp_path):
             Switches(alignment_balance=0.5, beta=1e-2),
             Switches(latent_size=3, step=2),
             Switches(prediction="objects"),
+            Switches(tempo=True),
         )
     ):
         out = train(Experiment(method="glam", switches=switches, **TINY), stores, tmp_path / str(i))
@@ -308,6 +310,7 @@ def test_actions_that_are_not_finite_are_named(tmp_path):
     [
         ({"method": "glamm"}, "did you mean 'glam'"),
         ({"method": "mip", "switches": Switches(beta=1.0)}, "mip has none"),
+        ({"method": "glam", "switches": Switches(tempo=True, step=2)}, "one step"),
         ({"method": "pose_cotraining", "action_space": "joint"}, "tool space only"),
         ({"method": "glam", "auxiliary_episodes": 0}, "needs at least 1"),
         ({"method": "mip", "target_episodes": 0}, "target_episodes must be at least 1"),
@@ -316,6 +319,14 @@ def test_actions_that_are_not_finite_are_named(tmp_path):
 def test_bad_experiments_are_refused(changes, message):
     with pytest.raises(ConfigurationError, match=message):
         Experiment(**{**TINY, **changes})
+
+
+def test_a_brisk_action_adds_motions_and_keeps_the_last_grip():
+    steps = torch.tensor(
+        [[[1.0, 2.0, 0.0, 5.0, 1.0], [3.0, -2.0, 1.0, 1.0, 0.0]]]
+    )  # two arms: x, y, gripper; x, gripper
+    gripper = torch.tensor([False, False, True, False, True])
+    torch.testing.assert_close(brisk_action(steps, gripper), torch.tensor([[4.0, 0.0, 1.0, 6.0, 0.0]]))
 
 
 def test_lists_of_methods_are_of_methods():

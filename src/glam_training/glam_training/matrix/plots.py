@@ -79,7 +79,7 @@ def plot_tasks(path: Path, rows: Mapping[str, Mapping[str, Pooled]], colours: Ma
     from matplotlib.figure import Figure
 
     labels = list(dict.fromkeys(label for row in rows.values() for label in row))
-    figure = Figure(figsize=(2.0 + 1.9 * len(rows), 4), layout="constrained")
+    figure = Figure(figsize=(3.5 + 1.6 * len(rows), 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     width = 0.85 / max(1, len(labels))
@@ -96,7 +96,7 @@ def plot_tasks(path: Path, rows: Mapping[str, Mapping[str, Pooled]], colours: Ma
     axes.set_xticks(range(len(rows)), list(rows))
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("success (95 % interval)")
-    axes.set_title(title)
+    figure.suptitle(title, wrap=True)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(fontsize=7, ncols=2, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,6 +63,7 @@ ABLATIONS: dict[str, Switches] = {
     "d = 32": Switches(latent_size=32),
     "k = 2": Switches(step=2),
     "k = 4": Switches(step=4),
+    "double tempo": Switches(tempo=True),
     "predicts objects": Switches(prediction="objects"),
 }
 """GLAM with one thing changed."""
