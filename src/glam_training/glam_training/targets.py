@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -143,18 +142,15 @@ class _Speed:
 
     Attributes:
         target: per run the rows where they begin.
+        rows: the same, to draw from.
         span: rows from their beginning to their end.
         share: of a batch.
     """
 
     target: Sequence[Tensor]
+    rows: Rows
     span: int
     share: float
-
-    @cached_property
-    def rows(self) -> Rows:
-        """What batches are drawn from."""
-        return make_rows(self.target)
 
     def count(self, size: int) -> int:
         """How many of `size` examples; the counts of all speeds add up to it."""
@@ -180,10 +176,11 @@ class _Stage1:
         self.seen = pool.moments if columns[0] is None else pool.moments[:, columns[0].to(pool.device)]
         self.models = [self._make(i, v) for i, v in enumerate(views)]
         self.gripper = _gripper_columns(views[0].contract).to(pool.device)
-        self.speeds = [_Speed(target, self.k, 1.0)]
-        if experiments[0].switches.tempo:
+        tempo = experiments[0].switches.tempo
+        self.speeds = [_Speed(target, make_rows(target), self.k, 1 - BRISK_SHARE if tempo else 1.0)]
+        if tempo:
             brisk = [rows[rows + 2 < pool.end[rows]] for rows in target]
-            self.speeds = [_Speed(target, 1, 1 - BRISK_SHARE), _Speed(brisk, 2, BRISK_SHARE)]
+            self.speeds.append(_Speed(brisk, make_rows(brisk), 2, BRISK_SHARE))
 
     def _make(self, i: int, view: Perceived) -> nn.Module:
         experiment = self.experiments[i]
