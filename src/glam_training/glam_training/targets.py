@@ -179,7 +179,7 @@ class _Stage1:
         tempo = experiments[0].switches.tempo
         self.speeds = [_Speed(target, make_rows(target), self.k, 1 - BRISK_SHARE if tempo else 1.0)]
         if tempo:
-            brisk = [rows[rows + 2 < pool.end[rows]] for rows in target]
+            brisk = [pool.spanning(rows, 2) for rows in target]
             self.speeds.append(_Speed(brisk, make_rows(brisk), 2, BRISK_SHARE))
 
     def _make(self, i: int, view: Perceived) -> nn.Module:

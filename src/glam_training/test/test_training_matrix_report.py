@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -113,3 +114,14 @@ def test_presets_name_each_cell_once_per_part(name):
         for cell in part.cells:
             target, auxiliary = chosen.store_episodes[cell.suite]
             assert cell.target_demonstrations <= target and cell.auxiliary_demonstrations <= auxiliary
+
+
+def test_a_resumed_cell_costs_what_its_stages_took(tmp_path):
+    cell = Experiment("lift", "mip", target_episodes=10, auxiliary_episodes=0)
+    path = write_cell(tmp_path / "records", cell, "1" * 5)
+    record = json.loads(path.read_text())
+    record["cost"]["training_s"] = 0.0  # all was done when the last call began
+    path.write_text(json.dumps(record))
+    config = ReportConfig(tmp_path / "records", tmp_path / "matrix.md")
+    write_report(config)
+    assert "| 2 cores | state | small | mip | 1 | 30 |" in config.page.read_text()

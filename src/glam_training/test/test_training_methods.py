@@ -322,9 +322,8 @@ def test_bad_experiments_are_refused(changes, message):
 
 
 def test_a_brisk_action_adds_motions_and_keeps_the_last_grip():
-    steps = torch.tensor(
-        [[[1.0, 2.0, 0.0, 5.0, 1.0], [3.0, -2.0, 1.0, 1.0, 0.0]]]
-    )  # two arms: x, y, gripper; x, gripper
+    # Two arms: x, y, gripper; x, gripper.
+    steps = torch.tensor([[[1.0, 2.0, 0.0, 5.0, 1.0], [3.0, -2.0, 1.0, 1.0, 0.0]]])
     gripper = torch.tensor([False, False, True, False, True])
     torch.testing.assert_close(brisk_action(steps, gripper), torch.tensor([[4.0, 0.0, 1.0, 6.0, 0.0]]))
 

@@ -246,7 +246,8 @@ def _cost(records: Sequence[CellRecord]) -> str:
         "## Cost",
         "",
         "Medians over the cells. Runs of one shape may be trained together; the time of the group and the runs in it "
-        "stand side by side. Rollouts: seconds of one core per episode.",
+        "stand side by side; of a run that was cut short and resumed, at least its stages count. Rollouts: seconds of "
+        "one core per episode.",
         "",
         "| machine | suite | budget | method | cells | training, s | runs together | peak memory, MB | "
         "on the GPU, MB | rollout, s |",
@@ -256,7 +257,7 @@ def _cost(records: Sequence[CellRecord]) -> str:
     for key in sorted(groups, key=lambda k: (k[0], k[1] != "state", k[2], order.index(k[3]))):
         group = groups[key]
         costs = [record.cost for record in group]
-        values = [median(cost[name] for cost in costs) for name in ("training_s", "trained_together")]
+        values = [median(map(_training_s, group)), median(cost["trained_together"] for cost in costs)]
         memory = [median(cost[name] for cost in costs) for name in ("training_peak_memory_mb", "training_peak_gpu_mb")]
         rollout = median(record.cost["rollouts_core_s"] / record.n for record in group)
         lines.append(
@@ -264,6 +265,11 @@ def _cost(records: Sequence[CellRecord]) -> str:
             f"{memory[0]:.0f} | {memory[1]:.0f} | {rollout:.2f} |"
         )
     return "\n".join([*lines, "", *_stage_costs(records)])
+
+
+def _training_s(record: CellRecord) -> float:
+    """What training took: the record's own number is that of its last call alone."""
+    return max(record.cost["training_s"], sum(stage["seconds"] for stage in record.stages.values()))
 
 
 def _stage_costs(records: Sequence[CellRecord]) -> list[str]:
