@@ -149,3 +149,12 @@ def find_source(name: str) -> Source:
     if name not in SOURCES:
         raise ConfigurationError(closest(name, SOURCES, "source"))
     return SOURCES[name]
+
+
+def recorded_source(name: str, embodiment: str) -> Source:
+    """The source that a store of demonstrations names.
+
+    Raises:
+        ConfigurationError: no simulated cell has that name: the demonstrations come from elsewhere.
+    """
+    return plain(embodiment) if name == PLAIN else find_source(name)

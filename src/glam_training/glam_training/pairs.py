@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,9 @@ from glam_sim.cell import Cell
 from glam_sim.objects import ObjectState
 from glam_sim.rollout import ExpertController, rollout
 from glam_sim.scene import Hand
-from glam_sim.sources import find_source
+from glam_sim.sources import Source
 from glam_training.data.store import INFO_FILE, EpisodeArrays, Store
 from glam_training.demos import DemosConfig, open_or_create
-
-SOURCES = ("gen3", "umi")
-"""Whose cells show the motion unless others are named; the people of the first one make it."""
 
 Frame = tuple[dict[str, Hand], dict[str, ObjectState]]
 """Where tools and objects are at one step."""
@@ -32,7 +29,7 @@ def record_pairs(
     seed: int,
     cameras: tuple[str, ...],
     image_size: int,
-    sources: tuple[str, ...] = SOURCES,
+    sources: Sequence[Source],
 ) -> tuple[Path, ...]:
     """Record the same motions as one store per source, row by row, or use those that stand there.
 
@@ -43,21 +40,29 @@ def record_pairs(
         seed: of the first motion.
         cameras: to render; none records the scene alone.
         image_size: height and width in pixels.
-        sources: whose cells show the motions; the people of the first one make them.
+        sources: whose cells show the motions; the people of the first one make them. A run should be probed with those
+            of its own demonstrations: another table or other fingers, never seen in training, tell nothing of it.
 
     Returns:
         One store per source.
     """
-    paths = tuple(folder / source for source in sources)
+    paths = tuple(folder / (f"plain_{s.embodiment}" if s.is_plain else s.name) for s in sources)
     if all((path / INFO_FILE).exists() and Store.open(path).num_episodes >= episodes for path in paths):
         return paths
     motions = _motions(task, sources[0], episodes, seed)
     for path, source in zip(paths, sources, strict=True):
         config = DemosConfig(
-            path, task, source=source, episodes=episodes, cameras=cameras, image_size=image_size, seed=seed
+            path,
+            task,
+            embodiment=source.embodiment,
+            source="" if source.is_plain else source.name,
+            episodes=episodes,
+            cameras=cameras,
+            image_size=image_size,
+            seed=seed,
         )
         store = open_or_create(config)
-        with Cell.of(task, source, (image_size, image_size)) as cell:
+        with Cell(task, source.embodiment, (image_size, image_size), source) as cell:
             for number, motion in list(motions.items())[store.num_episodes :]:
                 cell.reset(number)
                 arrays = _show(cell, motion, cameras, store.info.action_spec.size)
@@ -70,8 +75,8 @@ class _Watcher:
 
     obs_spec = ObsSpec()
 
-    def __init__(self, task: str, source: str) -> None:
-        self._expert = ExpertController.of(task, find_source(source))
+    def __init__(self, task: str, source: Source) -> None:
+        self._expert = ExpertController.of(task, source)
 
     def reset(self, cell: Cell, seed: int) -> None:
         """Begin an episode."""
@@ -85,10 +90,10 @@ class _Watcher:
         return self._expert.act(observation, tools, now)
 
 
-def _motions(task: str, source: str, episodes: int, seed: int) -> dict[int, list[Frame]]:
+def _motions(task: str, source: Source, episodes: int, seed: int) -> dict[int, list[Frame]]:
     """Frames of so many successful episodes, by seed."""
     watcher, motions = _Watcher(task, source), {}
-    with Cell.of(task, source) as cell:
+    with Cell(task, source.embodiment, source=source) as cell:
         while len(motions) < episodes:
             if rollout(cell, watcher, seed).success:
                 motions[seed] = watcher.frames

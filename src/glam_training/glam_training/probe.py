@@ -7,6 +7,7 @@ Every number is taken on held-out episodes that stage 1 has not seen: probe on s
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 import torch
 import tyro
 
+from glam_core.errors import ConfigurationError
 from glam_sim.cell import Cell
+from glam_sim.sources import Source, recorded_source
 from glam_training.gates import (
     ForwardLosses,
     Gate,
@@ -34,6 +37,8 @@ from glam_training.pairs import record_pairs
 from glam_training.probe_plots import plot_forward, plot_kl, plot_latents, plot_replay
 from glam_training.replay import Replays, replay_source
 
+log = logging.getLogger(__name__)
+
 PROBE_FILE = "probe.json"
 REPORT_FILE = "probe.md"
 
@@ -49,7 +54,8 @@ class ProbeConfig:
     auxiliary: tuple[Path, ...]
     """Held-out stores of other sources; their hidden poses and actions are read here, for measuring only."""
     paired: int = 10
-    """Motions that are shown in the cells of two sources, for paired renders; 0 leaves them out."""
+    """Motions that are shown in the cells of the target and of the first auxiliary source, for paired renders; 0 leaves
+    them out, and so does a source that is no simulated cell."""
     paired_seed: int = 60000
     """Seed of the first of them."""
     episodes: int | None = None
@@ -82,8 +88,9 @@ def probe(config: ProbeConfig) -> list[Gate]:
         gates += replay_gates(replayed)
     for i, view in enumerate(others):
         gates += motion_gates(target, view)[0 if i == 0 else 1 :]
-    if config.paired:
-        gates.append(paired_gate(*_paired(space, config)))
+    pair = _cells(target, others[0]) if config.paired else None
+    if pair:
+        gates.append(paired_gate(*_paired(space, config, pair)))
     _write(config, space, gates, losses, replays, [target, *others])
     return gates
 
@@ -118,12 +125,21 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"written: {config.folder / PROBE_FILE}, {config.folder / REPORT_FILE}")
 
 
-def _paired(space: LatentSpace, config: ProbeConfig) -> tuple[View, View]:
+def _cells(*views: View) -> list[Source] | None:
+    """The cells in which demonstrations were made: what a run has learned to look at. None if one was not simulated."""
+    try:
+        return [recorded_source(view.store.info.source, view.store.info.embodiment) for view in views]
+    except ConfigurationError as error:
+        log.warning("paired renders are left out, they need simulated cells: %s", error)
+        return None
+
+
+def _paired(space: LatentSpace, config: ProbeConfig, sources: list[Source]) -> tuple[View, View]:
     cameras = space.contract.obs_spec["images"]
     size = cameras[0]["height"] if cameras else 96
     folder = config.folder / "paired"
     names = tuple(camera["name"] for camera in cameras)
-    first, second = record_pairs(folder, space.contract.task, config.paired, config.paired_seed, names, size)
+    first, second = record_pairs(folder, space.contract.task, config.paired, config.paired_seed, names, size, sources)
     return look(space, first, config.paired), look(space, second, config.paired)
 
 

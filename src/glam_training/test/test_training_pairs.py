@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from glam_sim.sources import GEN3, TWIN, UMI
 from glam_training.data.store import Store
 from glam_training.pairs import record_pairs
 
 pytestmark = pytest.mark.sim
 
 
-@pytest.mark.parametrize("sources", [("gen3", "umi"), ("umi", "twin")])
+@pytest.mark.parametrize("sources", [(GEN3, UMI), (UMI, TWIN)])
 def test_stores_show_the_same_motion(tmp_path, sources):
     stores = [Store.open(path) for path in record_pairs(tmp_path, "place", 1, 3, ("front",), 48, sources)]
     first, second = (store.load(["scene", "images/front"]) for store in stores)

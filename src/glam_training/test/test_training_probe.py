@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from glam_core.errors import ConfigurationError, DataError
+from glam_sim.sources import GEN3, TWIN, UMI, plain
 from glam_training.data.store import Store
 from glam_training.demos import DemosConfig, record_demos
 from glam_training.experiment import Experiment, Stores
@@ -27,7 +28,7 @@ from glam_training.latent_space import View, look, open_latent_space
 from glam_training.methods import train
 from glam_training.models.glam import Gaussian, Glam, GlamConfig, kl
 from glam_training.pairs import record_pairs
-from glam_training.probe import ProbeConfig, probe
+from glam_training.probe import ProbeConfig, _cells, probe
 from glam_training.transfer import TransferConfig, transfer
 
 MOTIONS = 400
@@ -112,14 +113,27 @@ def test_probe_writes_its_report(run, tmp_path):
     assert all(np.isfinite(g.value) for g in gates)
     assert len(record["kl_idm_to_prior"]) == 16
     assert gates[-1].name.startswith("paired renders")
+    pairs = tmp_path / "paired"
+    assert {p.name for p in pairs.iterdir()} == {"gen3", "umi"}, "in the cells of the stores"
     page = (tmp_path / "probe.md").read_text()
     for name in ("latents", "replay", "forward", "kl"):
         assert f"(probe_{name}.png)" in page and (tmp_path / f"probe_{name}.png").stat().st_size > 5000
 
 
 @pytest.mark.sim
+def test_pairs_are_shown_in_the_cells_of_the_demonstrations():
+    def made_in(source: str, embodiment: str) -> View:
+        info = SimpleNamespace(source=source, embodiment=embodiment)
+        return replace(make_view("any", lambda z: z, 0), store=SimpleNamespace(info=info))
+
+    assert _cells(made_in("simulation", "gen3"), made_in("simulation", "umi")) == [plain("gen3"), plain("umi")]
+    assert _cells(made_in("gen3", "gen3"), made_in("twin", "gen3")) == [GEN3, TWIN]
+    assert _cells(made_in("gen3", "gen3"), made_in("recording", "umi")) is None
+
+
+@pytest.mark.sim
 def test_pairs_show_one_motion_in_two_cells(tmp_path):
-    paths = record_pairs(tmp_path, "lift", 1, 60000, ("front",), 64)
+    paths = record_pairs(tmp_path, "lift", 1, 60000, ("front",), 64, (GEN3, UMI))
     first, second = (Store.open(path) for path in paths)
     assert list(first.episode_ends) == list(second.episode_ends)
     a, b = (store.load_hidden(["scene", "state", "images/front"]) for store in (first, second))
@@ -131,7 +145,7 @@ def test_pairs_show_one_motion_in_two_cells(tmp_path):
     cube = first.info.scene_spec.components.index("red_cube.x")
     np.testing.assert_allclose(a["scene"][:, cube], b["scene"][:, cube], atol=1e-3)
     assert np.abs(a["images/front"].astype(int) - b["images/front"]).mean() > 3.0
-    assert record_pairs(tmp_path, "lift", 1, 60000, ("front",), 64) == paths
+    assert record_pairs(tmp_path, "lift", 1, 60000, ("front",), 64, (GEN3, UMI)) == paths
     assert Store.open(paths[0]).fingerprint == first.fingerprint
 
 
