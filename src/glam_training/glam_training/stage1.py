@@ -56,8 +56,6 @@ class GlamTrainConfig:
     """Last phase: the decoder alone, on the mean latents of the frozen IDM with noise."""
     refit_noise: float = 0.2
     """Standard deviation of that noise, in standard deviations of the latents."""
-    moment_noise: float = 0.0
-    """Noise on the slots' moments while training, in standard deviations."""
     seed: int = 0
     device: DeviceConfig = field(default_factory=DeviceConfig)
 
@@ -152,24 +150,21 @@ def train_latent_actions(
     glam.state.fit(target.state)
     chunks = chunk_actions(target.action, now, k)
     glam.action.fit(chunks)
-    jitter = config.moment_noise * glam.observation.std
 
-    def take(s: Slots, rows: Tensor, generator: torch.Generator) -> Transitions:
-        # The same draw in both frames: a displaced scene keeps its motion.
-        noise = jitter * torch.randn(len(rows), len(jitter), generator=generator)
-        now, later = (s.moments[rows[:, i]] + noise for i in (0, 1))
-        return Transitions(now.to(fabric.device), later.to(fabric.device), None, None)
+    def take(s: Slots, rows: Tensor) -> Transitions:
+        now, later = (s.moments[rows[:, i]].to(fabric.device) for i in (0, 1))
+        return Transitions(now, later, None, None)
 
     def draw(generator: torch.Generator) -> tuple[Transitions, Transitions | None]:
         size = config.optim.batch_size
         index = random_rows(len(pairs[0]), size, generator)
-        batch = take(target, pairs[0][index], generator)
+        batch = take(target, pairs[0][index])
         labels = {"state": target.state[now[index]].to(fabric.device), "action": chunks[index].to(fabric.device)}
         if len(slots) == 1:
             return batch._replace(**labels), None
         choice = int(torch.randint(1, len(slots), (1,), generator=generator))
         rows = pairs[choice][random_rows(len(pairs[choice]), size, generator)]
-        return batch._replace(**labels), take(slots[choice], rows, generator)
+        return batch._replace(**labels), take(slots[choice], rows)
 
     objective = fit(
         GlamObjective(glam, config.model), draw, config.optim, run=run, fabric=fabric, phase="glam", seed=config.seed
@@ -218,7 +213,7 @@ def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, conf
     )
     assert isinstance(objective, DecoderObjective)
     glam.decoder.load_state_dict(objective.decoder.state_dict())
-    return glam
+    return glam.eval()
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -67,7 +67,8 @@ def stage_1_shape(experiment: Experiment) -> tuple[Any, ...]:
     uses_auxiliary = experiment.method in AUXILIARY_METHODS
     if experiment.method in GLAM_METHODS:
         s = experiment.switches
-        return ("glam", uses_auxiliary, s.latent_size, s.step, s.refit, s.tempo, _prediction(experiment))
+        sizes = (s.latent_size, s.step, s.refit, s.tempo, s.regularise)
+        return ("glam", uses_auxiliary, *sizes, _prediction(experiment))
     if experiment.method in _RIVALS:
         return (experiment.method,)
     return ("direct", uses_auxiliary)
@@ -346,8 +347,9 @@ def _prediction(experiment: Experiment) -> str:
 
 def _glam_config(experiment: Experiment) -> GlamConfig:
     s = experiment.switches
-    default = GlamConfig()
-    return GlamConfig(
+    default = GlamConfig() if s.regularise else GlamConfig(observation_noise=0.0, state_noise=0.0, dropout=0.0)
+    return replace(
+        default,
         latent_size=s.latent_size,
         step=s.step,
         width=experiment.sizes.width,

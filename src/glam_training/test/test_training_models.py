@@ -87,7 +87,7 @@ def test_auxiliary_transitions_train_idm_and_forward_model_but_no_action_network
 def test_a_tool_that_tilts_a_little_is_nothing_unheard_of(model):
     """Demonstrations hold the tool upright to a milliradian; an arm that is late does not."""
     demonstrated = torch.randn(500, 3) * torch.tensor([0.1, 0.05, 0.001])
-    model.state.fit(demonstrated)
+    model.eval().state.fit(demonstrated)
     tilted = torch.tensor([0.0, 0.0, 0.005])
     assert model.state(tilted).abs().max() < 0.5
     assert model.state.std[2] == STATE_FLOOR
@@ -107,6 +107,45 @@ def test_stage_one_learns_what_the_action_does():
         history.append(terms)
     assert history[-1]["action_cross"] < 0.3 * history[0]["action_cross"]
     assert history[-1]["forward_idm"] < 0.5 * history[0]["forward_idm"]
+
+
+def test_noise_and_dropout_are_for_training_only():
+    model = make_glam(GlamConfig())
+    o, o_next, s, u = make_transitions(True)
+    seen = {}
+    for training in (True, False):
+        model.train(training)
+        torch.manual_seed(0)
+        seen[training] = [
+            (model.infer_mean(o, o_next), model.decode(s, torch.zeros(BATCH, 16)), model.encode_action(s, u).mean)
+            for _ in range(2)
+        ]
+    assert not any(torch.equal(a, b) for a, b in zip(*seen[True], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(*seen[False], strict=True))
+    quiet = make_glam(GlamConfig(observation_noise=0.0, state_noise=0.0, dropout=0.0)).train()
+    assert torch.equal(quiet.infer_mean(o, o_next), quiet.infer_mean(o, o_next))
+
+
+def test_few_demonstrations_are_not_learnt_by_heart():
+    """Half of what changes in a scene has nothing to do with the action. An action encoder that knows each state by
+    heart puts it into the latents, and the inverse model cannot follow on transitions that it has not seen."""
+    gap = {}
+    for regularised in (True, False):
+        noise = {} if regularised else {"observation_noise": 0.0, "state_noise": 0.0, "dropout": 0.0}
+        config = GlamConfig(width=64, depth=1, **noise)
+        model = make_glam(config)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        few, auxiliary, unseen = (make_transitions(i != 1, seed=i) for i in range(3))
+        for _ in range(400):
+            loss, _ = glam_loss(model, few, auxiliary, config, 0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            z = model.infer_mean(unseen.moments, unseen.next_moments)
+            gap[regularised] = float((model.encode_action(unseen.state, unseen.action).mean - z).norm() / z.norm())
+    assert gap[True] < 0.9 * gap[False]
 
 
 class Recorded(nn.Module):

@@ -49,14 +49,17 @@ class Standardizer(nn.Module):
     Args:
         size: Length of the vectors.
         minimum_std: Floor of the standard deviation: a component that never varies must not be amplified.
+        noise: Standard deviation of the noise that is added to what comes out, in training mode only: a network that
+            reads it cannot tell one example from the others by its exact values, and learn them by heart.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, size: int, minimum_std: float = 1e-3) -> None:
+    def __init__(self, size: int, minimum_std: float = 1e-3, noise: float = 0.0) -> None:
         super().__init__()
         self.minimum_std = minimum_std
+        self.noise = noise
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
 
@@ -67,7 +70,8 @@ class Standardizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw to standardised, over the last axis."""
-        return (x - self.mean) / self.std
+        standard = (x - self.mean) / self.std
+        return standard + self.noise * torch.randn_like(standard) if self.training and self.noise else standard
 
     def inverse(self, x: Tensor) -> Tensor:
         """Standardised to raw, over the last axis."""

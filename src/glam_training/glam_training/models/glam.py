@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP, STATE_FLOOR, ActionScale, Standardizer
-from glam_training.models.latent import CHANGE_LIMIT
+from glam_training.models.latent import CHANGE_LIMIT, DROPOUT, OBSERVATION_NOISE, STATE_NOISE
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class GlamConfig:
     """al: 1 moves only the IDM towards the action encoder, 0 only the other way."""
     alignment_warmup: float = 0.2
     """Fraction of the training over which g rises from 0."""
+    observation_noise: float = OBSERVATION_NOISE
+    """Noise on o while training, in standard deviations; the change from o to o' stays as it is."""
+    state_noise: float = STATE_NOISE
+    """The same for s."""
+    dropout: float = DROPOUT
+    """Probability of dropping a hidden unit of any network while training."""
 
 
 class GlamWeights(NamedTuple):
@@ -106,16 +112,16 @@ class Glam(nn.Module):
         self, moment_size: int, moment_floor: float, state_size: int, action_size: int, config: GlamConfig
     ) -> None:
         super().__init__()
-        d, width, depth = config.latent_size, config.width, config.depth
-        self.observation = Standardizer(moment_size, minimum_std=moment_floor)
+        d, size = config.latent_size, (config.width, config.depth, config.dropout)
+        self.observation = Standardizer(moment_size, minimum_std=moment_floor, noise=config.observation_noise)
         self.change = Standardizer(moment_size, minimum_std=0.1 * moment_floor)
-        self.state = Standardizer(state_size, minimum_std=STATE_FLOOR)
+        self.state = Standardizer(state_size, minimum_std=STATE_FLOOR, noise=config.state_noise)
         self.action = ActionScale(action_size)
         self.latent = Standardizer(d)  # fitted when the data are relabelled: what the policy predicts has unit variance
-        self.idm = MLP(2 * moment_size, 2 * d, width, depth)
-        self.action_encoder = MLP(state_size + action_size, 2 * d, width, depth)
-        self.forward_model = MLP(moment_size + d, moment_size, width, depth)
-        self.decoder = MLP(state_size + d, action_size, width, depth)
+        self.idm = MLP(2 * moment_size, 2 * d, *size)
+        self.action_encoder = MLP(state_size + action_size, 2 * d, *size)
+        self.forward_model = MLP(moment_size + d, moment_size, *size)
+        self.decoder = MLP(state_size + d, action_size, *size)
 
     def normalised_change(self, moments: Tensor, next_moments: Tensor) -> Tensor:
         """o' - o in standard deviations, clipped: the forward model's target. Absolute targets would leave z unused."""

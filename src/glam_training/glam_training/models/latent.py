@@ -17,6 +17,13 @@ from torch import Tensor, nn
 from glam_training.models.blocks import STATE_FLOOR, ActionScale, Standardizer
 
 CHANGE_LIMIT = 5.0  # standard deviations; an object that appears or vanishes is an outlier, not a motion
+OBSERVATION_NOISE = 0.3
+"""Noise on observations while a model of stage 1 trains, in standard deviations: a few target demonstrations are learnt
+by heart otherwise, and latents of unseen motions mean nothing to the decoder."""
+STATE_NOISE = 0.5
+"""The same for robot states."""
+DROPOUT = 0.2
+"""Probability of dropping a hidden unit, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class LatentSizes:
     """Hidden size of every network."""
     depth: int = 1
     """Residual blocks of every network."""
+    dropout: float = DROPOUT
+    """Probability of dropping a hidden unit of any network while training."""
 
 
 class LatentModel(Protocol):
@@ -59,10 +68,10 @@ class LatentModel(Protocol):
 
 
 def add_standardizers(model: nn.Module, sizes: LatentSizes) -> None:
-    """Give a model the standardisers of `LatentModel`, not yet fitted."""
-    model.observation = Standardizer(sizes.moments, minimum_std=sizes.moment_floor)
+    """Give a model the standardisers of `LatentModel`, not yet fitted, with the same noise as GLAM's."""
+    model.observation = Standardizer(sizes.moments, minimum_std=sizes.moment_floor, noise=OBSERVATION_NOISE)
     model.change = Standardizer(sizes.moments, minimum_std=0.1 * sizes.moment_floor)
-    model.state = Standardizer(sizes.state, minimum_std=STATE_FLOOR)
+    model.state = Standardizer(sizes.state, minimum_std=STATE_FLOOR, noise=STATE_NOISE)
     model.action = ActionScale(sizes.action)
     model.latent = Standardizer(sizes.latent)
 

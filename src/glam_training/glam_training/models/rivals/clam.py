@@ -25,9 +25,9 @@ class Clam(nn.Module):
     def __init__(self, sizes: LatentSizes) -> None:
         super().__init__()
         add_standardizers(self, sizes)
-        self.idm = MLP(2 * sizes.moments, sizes.latent, sizes.width, sizes.depth)
-        self.forward_model = MLP(sizes.moments + sizes.latent, sizes.moments, sizes.width, sizes.depth)
-        self.decoder = MLP(sizes.state + sizes.latent, sizes.action, sizes.width, sizes.depth)
+        self.idm = MLP(2 * sizes.moments, sizes.latent, sizes.width, sizes.depth, sizes.dropout)
+        self.forward_model = MLP(sizes.moments + sizes.latent, sizes.moments, sizes.width, sizes.depth, sizes.dropout)
+        self.decoder = MLP(sizes.state + sizes.latent, sizes.action, sizes.width, sizes.depth, sizes.dropout)
 
     def infer_mean(self, moments: Tensor, next_moments: Tensor) -> Tensor:
         """z = h(o, o')."""

@@ -33,9 +33,9 @@ class Laom(nn.Module):
         add_standardizers(self, sizes)
         self.encoder = MLP(2 * sizes.moments, EMBEDDING, sizes.width, sizes.depth)
         self.follower = Follower(self.encoder, FOLLOW)
-        self.idm = MLP(2 * EMBEDDING, sizes.latent, sizes.width, sizes.depth)
-        self.forward_model = MLP(EMBEDDING + sizes.latent, EMBEDDING, sizes.width, sizes.depth)
-        self.decoder = MLP(sizes.state + sizes.latent, sizes.action, sizes.width, sizes.depth)
+        self.idm = MLP(2 * EMBEDDING, sizes.latent, sizes.width, sizes.depth, sizes.dropout)
+        self.forward_model = MLP(EMBEDDING + sizes.latent, EMBEDDING, sizes.width, sizes.depth, sizes.dropout)
+        self.decoder = MLP(sizes.state + sizes.latent, sizes.action, sizes.width, sizes.depth, sizes.dropout)
 
     def embed(self, moments: Tensor, next_moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """c(o), c(o') and the input (o, change) that stands for o'."""

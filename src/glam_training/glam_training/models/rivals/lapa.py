@@ -30,10 +30,10 @@ class Lapa(nn.Module):
         super().__init__()
         add_standardizers(self, sizes)
         self.code_size = sizes.latent // TOKENS
-        self.idm = MLP(2 * sizes.moments, sizes.latent, sizes.width, sizes.depth)
+        self.idm = MLP(2 * sizes.moments, sizes.latent, sizes.width, sizes.depth, sizes.dropout)
         self.codes = nn.Parameter(0.5 * torch.randn(TOKENS, VOCABULARY, self.code_size))
-        self.forward_model = MLP(sizes.moments + sizes.latent, sizes.moments, sizes.width, sizes.depth)
-        self.decoder = MLP(sizes.state + sizes.latent, sizes.action, sizes.width, sizes.depth)
+        self.forward_model = MLP(sizes.moments + sizes.latent, sizes.moments, sizes.width, sizes.depth, sizes.dropout)
+        self.decoder = MLP(sizes.state + sizes.latent, sizes.action, sizes.width, sizes.depth, sizes.dropout)
 
     def encode(self, moments: Tensor, next_moments: Tensor) -> Tensor:
         """h(o, o') before it is quantised: (B, TOKENS, code size)."""

@@ -22,7 +22,7 @@ class ActionLabeller(nn.Module):
     def __init__(self, sizes: LatentSizes) -> None:
         super().__init__()
         add_standardizers(self, sizes)
-        self.idm = MLP(2 * sizes.moments, sizes.action, sizes.width, sizes.depth)
+        self.idm = MLP(2 * sizes.moments, sizes.action, sizes.width, sizes.depth, sizes.dropout)
 
     def label(self, moments: Tensor, next_moments: Tensor) -> Tensor:
         """h(o, o'), standardised actions (B, A)."""
