@@ -90,7 +90,8 @@ class Switches:
     """Target transitions are shown at double speed, too: two steps as one, their actions added. An auxiliary source may
     be faster than any target demonstration, and nothing else tells the decoder what its motions are."""
     regularise: bool = True
-    """Noise on observations and robot states, and dropout, while stage 1 trains."""
+    """While stage 1 trains: noise on observations and robot states, dropout, and little weight of target transitions in
+    the forward model."""
     prediction: Literal["observation", "objects"] | None = None
     """What o and o' are in stage 1; None is the method's own choice (GLAM: observation, GLAM-O: objects)."""
 

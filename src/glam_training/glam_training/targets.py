@@ -15,7 +15,7 @@ from glam_training.experiment import AUXILIARY_METHODS, GLAM_METHODS, LATENT_MET
 from glam_training.fit import OptimConfig
 from glam_training.group_fit import Group, fit_group
 from glam_training.models.blocks import ActionScale
-from glam_training.models.glam import Glam, GlamConfig
+from glam_training.models.glam import UNREGULARISED, Glam, GlamConfig
 from glam_training.models.latent import LatentSizes, fit_standardizers
 from glam_training.models.objectives import DecoderObjective, GlamObjective, ModelObjective
 from glam_training.models.rivals.clam import Clam, clam_loss
@@ -347,7 +347,7 @@ def _prediction(experiment: Experiment) -> str:
 
 def _glam_config(experiment: Experiment) -> GlamConfig:
     s = experiment.switches
-    default = GlamConfig() if s.regularise else GlamConfig(observation_noise=0.0, state_noise=0.0, dropout=0.0)
+    default = GlamConfig() if s.regularise else UNREGULARISED
     return replace(
         default,
         latent_size=s.latent_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import STATE_FLOOR
-from glam_training.models.glam import Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
-from glam_training.models.latent import LatentSizes
+from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
+from glam_training.models.latent import LatentSizes, forward_loss
 from glam_training.models.mip import T_STAR, Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet, ImagePerception, PerceptionConfig, glimpses, mask_moments
 from glam_training.models.rivals.clam import Clam
@@ -122,8 +123,14 @@ def test_noise_and_dropout_are_for_training_only():
         ]
     assert not any(torch.equal(a, b) for a, b in zip(*seen[True], strict=True))
     assert all(torch.equal(a, b) for a, b in zip(*seen[False], strict=True))
-    quiet = make_glam(GlamConfig(observation_noise=0.0, state_noise=0.0, dropout=0.0)).train()
+    quiet = make_glam(UNREGULARISED).train()
     assert torch.equal(quiet.infer_mean(o, o_next), quiet.infer_mean(o, o_next))
+
+
+def test_forward_loss_weighs_the_sources():
+    predicted, wanted = torch.zeros(4, 2), torch.tensor([[1.0, 1.0], [1.0, 1.0], [2.0, 2.0], [2.0, 2.0]])
+    assert float(forward_loss(predicted, wanted, 2, 0.25)) == pytest.approx(0.25 * 1.0 + 0.75 * 4.0)
+    assert float(forward_loss(predicted, wanted, 4, 0.25)) == pytest.approx(2.5)
 
 
 def test_few_demonstrations_are_not_learnt_by_heart():
@@ -131,8 +138,7 @@ def test_few_demonstrations_are_not_learnt_by_heart():
     heart puts it into the latents, and the inverse model cannot follow on transitions that it has not seen."""
     gap = {}
     for regularised in (True, False):
-        noise = {} if regularised else {"observation_noise": 0.0, "state_noise": 0.0, "dropout": 0.0}
-        config = GlamConfig(width=64, depth=1, **noise)
+        config = replace(GlamConfig() if regularised else UNREGULARISED, width=64)
         model = make_glam(config)
         optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
         few, auxiliary, unseen = (make_transitions(i != 1, seed=i) for i in range(3))

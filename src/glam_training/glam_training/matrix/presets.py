@@ -64,7 +64,7 @@ ABLATIONS: dict[str, Switches] = {
     "k = 2": Switches(step=2),
     "k = 4": Switches(step=4),
     "double tempo": Switches(tempo=True),
-    "no noise, no dropout": Switches(regularise=False),
+    "not regularised": Switches(regularise=False),
     "predicts objects": Switches(prediction="objects"),
 }
 """GLAM with one thing changed."""

@@ -21,7 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP, STATE_FLOOR, ActionScale, Standardizer
-from glam_training.models.latent import CHANGE_LIMIT, DROPOUT, OBSERVATION_NOISE, STATE_NOISE
+from glam_training.models.latent import (
+    CHANGE_LIMIT,
+    DROPOUT,
+    OBSERVATION_NOISE,
+    STATE_NOISE,
+    TARGET_WEIGHT,
+    forward_loss,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class GlamConfig:
     """Weight of the KL terms. 1e-3 and more starve the latent."""
     action_weight: float = 1.0
     """l_a, weight of the action likelihood under the action encoder's latents."""
+    target_weight: float = TARGET_WEIGHT
+    """Weight of target transitions in what the forward model and the IDM learn, where auxiliary ones have the rest."""
     cross_weight: float = 1.0
     """l_x, weight of the action likelihood under the IDM's latents: the decoder must read both."""
     alignment_weight: float = 0.1
@@ -56,12 +65,17 @@ class GlamConfig:
     """Probability of dropping a hidden unit of any network while training."""
 
 
+UNREGULARISED = GlamConfig(target_weight=0.5, observation_noise=0.0, state_noise=0.0, dropout=0.0)
+"""Stage 1 without what keeps it from learning few demonstrations by heart."""
+
+
 class GlamWeights(NamedTuple):
     """Weights of the terms of the loss as tensors, so that runs that differ in nothing else can be trained together;
     names as in `GlamConfig`."""
 
     beta: Tensor
     action_weight: Tensor
+    target_weight: Tensor
     cross_weight: Tensor
     alignment_balance: Tensor
 
@@ -196,12 +210,13 @@ def glam_loss(
     # Each network is asked once, for both kinds of latents.
     predicted = model.predict_change(torch.cat([o, o[:size]]), torch.cat([z_all, z_psi]))
     decoded_psi, decoded_phi = model.decode(torch.cat([s, s]), torch.cat([z_psi, z_phi])).chunk(2)
-    forward_phi = (predicted[: len(o)] - change).square().mean()
-    forward_psi = (predicted[len(o) :] - change[:size]).square().mean()
+    forward_phi = forward_loss(predicted[: len(o)], change, size, weights.target_weight)
+    forward_psi = forward_loss(predicted[len(o) :], change[:size], size)
     action_psi = (decoded_psi - u_normalised).square().mean()
     action_phi = (decoded_phi - u_normalised).square().mean()
     heterogeneous = forward_phi + weights.beta * kl_to_prior(q_phi_all)
-    grounded = forward_psi + weights.action_weight * action_psi + weights.beta * kl_to_prior(q_psi)
+    own = 1.0 if auxiliary is None else weights.target_weight  # the same, whichever latent tells of the motion
+    grounded = own * forward_psi + weights.action_weight * action_psi + weights.beta * kl_to_prior(q_psi)
     al = weights.alignment_balance
     # Per dimension, so that the weight means the same for every latent size.
     aligned = (al * kl(q_psi.detach(), q_phi) + (1 - al) * kl(q_psi, q_phi.detach())) / q_psi.mean.shape[-1]

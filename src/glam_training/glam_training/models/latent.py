@@ -24,6 +24,9 @@ STATE_NOISE = 0.5
 """The same for robot states."""
 DROPOUT = 0.2
 """Probability of dropping a hidden unit, for the same reason."""
+TARGET_WEIGHT = 0.1
+"""Weight of target transitions in what a forward model learns, where others have 0.9: a batch holds as many of both, so
+each of the few target transitions is drawn far more often."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +101,21 @@ def fit_standardizers(
 def normalised_change(model: LatentModel, moments: Tensor, next_moments: Tensor) -> Tensor:
     """o' - o in standard deviations, clipped: what forward models predict; absolute targets would leave z unused."""
     return model.change(next_moments - moments).clamp(-CHANGE_LIMIT, CHANGE_LIMIT)
+
+
+def forward_loss(predicted: Tensor, wanted: Tensor, targets: int, weight: float | Tensor = TARGET_WEIGHT) -> Tensor:
+    """Squared error of a forward model over both sources.
+
+    Args:
+        predicted: (B, M), target transitions first.
+        wanted: (B, M).
+        targets: how many target transitions there are; if all are, they count in full.
+        weight: of the target transitions.
+
+    Returns:
+        Scalar.
+    """
+    error = (predicted - wanted).square()
+    if targets == len(error):
+        return error.mean()
+    return weight * error[:targets].mean() + (1.0 - weight) * error[targets:].mean()

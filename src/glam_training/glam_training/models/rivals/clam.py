@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP
-from glam_training.models.latent import LatentSizes, add_standardizers, normalised_change
+from glam_training.models.latent import LatentSizes, add_standardizers, forward_loss, normalised_change
 
 ACTION_WEIGHT = 1.0
 
@@ -56,7 +56,7 @@ def clam_loss(
     s, u = target[2:]
     o, o_next = (torch.cat(pair) for pair in zip(target[:2], auxiliary, strict=True))
     z = model.infer_mean(o, o_next)
-    forward = (model.predict_change(o, z) - normalised_change(model, o, o_next)).square().mean()
+    forward = forward_loss(model.predict_change(o, z), normalised_change(model, o, o_next), len(s))
     action = (model.decode(s, z[: len(s)]) - model.action(u)).square().mean()
     loss = forward + ACTION_WEIGHT * action
     return loss, {"loss": loss, "forward": forward, "action": action}

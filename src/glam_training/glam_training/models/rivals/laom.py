@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP
 from glam_training.models.follow import Follower
-from glam_training.models.latent import LatentSizes, add_standardizers, normalised_change
+from glam_training.models.latent import LatentSizes, add_standardizers, forward_loss, normalised_change
 
 ACTION_WEIGHT = 1.0
 FOLLOW = 0.01
@@ -69,7 +69,7 @@ def laom_loss(
     now, next_, later = model.embed(o, o_next)
     z = model.idm(torch.cat([now, next_], -1))
     wanted = model.follower(model.encoder, later)
-    forward = (model.forward_model(torch.cat([now, z], -1)) - wanted).square().mean()
+    forward = forward_loss(model.forward_model(torch.cat([now, z], -1)), wanted, len(s))
     action = (model.decode(s, z[: len(s)]) - model.action(u)).square().mean()
     loss = forward + ACTION_WEIGHT * action
     return loss, {"loss": loss, "forward": forward, "action": action, "embedding_std": wanted.std(0).mean()}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP
-from glam_training.models.latent import LatentSizes, add_standardizers, normalised_change
+from glam_training.models.latent import LatentSizes, add_standardizers, forward_loss, normalised_change
 
 TOKENS = 4
 VOCABULARY = 8
@@ -74,5 +74,5 @@ def lapa_loss(
     v = torch.randn_like(encoded)
     error = (encoded - model.nearest(encoded)).square().sum(-1, keepdim=True).add(1e-12).sqrt()
     z = (encoded + error * v / v.norm(dim=-1, keepdim=True)).flatten(1)
-    loss = (model.predict_change(o, z) - normalised_change(model, o, o_next)).square().mean()
+    loss = forward_loss(model.predict_change(o, z), normalised_change(model, o, o_next), len(target[0]))
     return loss, {"loss": loss, "quantisation_error": error.mean()}
