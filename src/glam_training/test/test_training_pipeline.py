@@ -12,7 +12,7 @@ from synthetic import SIZE, make_store
 
 from glam_core.errors import ConfigurationError, DataError
 from glam_training.fit import DeviceConfig, OptimConfig
-from glam_training.models.glam import GlamConfig
+from glam_training.models.glam import UNREGULARISED
 from glam_training.models.mip import MipConfig
 from glam_training.models.perception import PerceptionConfig
 from glam_training.relabel import relabel
@@ -38,7 +38,8 @@ def stage1(stores: Path, out: Path, observations: str = "scene", **changes) -> G
         auxiliary=(stores / "auxiliary",),
         out=out,
         observations=observations,
-        model=GlamConfig(latent_size=4, width=64, depth=1),
+        # So few steps learn something only without what slows learning by heart.
+        model=dataclasses.replace(UNREGULARISED, latent_size=4, width=64),
         perception=PerceptionConfig(segmenter_width=4, glimpse_px=8, glimpse_samples=8),
         segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
         optim=OptimConfig(steps=150, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
