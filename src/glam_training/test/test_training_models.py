@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from glam_core.errors import ConfigurationError
 from glam_training.models.blocks import STATE_FLOOR
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
 from glam_training.models.latent import LatentSizes, forward_loss
@@ -125,6 +126,15 @@ def test_noise_and_dropout_are_for_training_only():
     assert all(torch.equal(a, b) for a, b in zip(*seen[False], strict=True))
     quiet = make_glam(UNREGULARISED).train()
     assert torch.equal(quiet.infer_mean(o, o_next), quiet.infer_mean(o, o_next))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("dropout", 1.0), ("dropout", -0.1), ("target_weight", 1.5), ("observation_noise", -1.0), ("state_noise", -1.0)],
+)
+def test_settings_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(ConfigurationError, match=name):
+        GlamConfig(**{name: value})
 
 
 def test_forward_loss_weighs_the_sources():

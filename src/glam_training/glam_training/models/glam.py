@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from glam_core.errors import ConfigurationError
 from glam_training.models.blocks import MLP, STATE_FLOOR, ActionScale, Standardizer
 from glam_training.models.latent import (
     CHANGE_LIMIT,
@@ -63,6 +64,15 @@ class GlamConfig:
     """The same for s."""
     dropout: float = DROPOUT
     """Probability of dropping a hidden unit of any network while training."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigurationError(f"dropout must be at least 0 and below 1, got {self.dropout}")
+        if not 0.0 <= self.target_weight <= 1.0:
+            raise ConfigurationError(f"target_weight must be between 0 and 1, got {self.target_weight}")
+        for name in ("observation_noise", "state_noise"):
+            if getattr(self, name) < 0.0:
+                raise ConfigurationError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 UNREGULARISED = GlamConfig(target_weight=0.5, observation_noise=0.0, state_noise=0.0, dropout=0.0)
