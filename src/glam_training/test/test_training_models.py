@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,7 +147,7 @@ def test_few_demonstrations_are_not_learnt_by_heart():
     heart puts it into the latents, and the inverse model cannot follow on transitions that it has not seen."""
     gap = {}
     for regularised in (True, False):
-        config = replace(GlamConfig() if regularised else UNREGULARISED, width=64)
+        config = dataclasses.replace(GlamConfig() if regularised else UNREGULARISED, width=64)
         model = make_glam(config)
         optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
         few, auxiliary, unseen = (make_transitions(i != 1, seed=i) for i in range(3))
