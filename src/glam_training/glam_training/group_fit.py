@@ -1,10 +1,11 @@
-"""Trains several runs of one shape together, fast: one flat parameter vector per run, one CUDA graph per step.
+"""Trains several runs together, fast: one flat parameter vector per run, one CUDA graph per step.
 
 The runs of a bench are small: a step of one of them leaves a GPU idle. Runs whose modules have the same shapes (other
-seeds, other data, other loss weights) are therefore stacked and mapped over with `torch.func.vmap`; nothing flows
-between them. All data live on the device and batches are drawn there, so a step needs nothing from the host. On a GPU
-the whole step (draw, loss, gradient, AdamW, average) is captured once and replayed. On a CPU, a group of one is an
-ordinary loop.
+seeds, other data, other loss weights) are therefore stacked and mapped over with `torch.func.vmap`: a group. Groups of
+different shapes (other methods, other tasks) become parallel branches of one graph. Nothing flows between runs. All
+data live on the device and batches are drawn there, so a step needs nothing from the host. On a GPU the whole step
+(draw, loss, gradient, AdamW, average, of all groups) is captured once and replayed. On a CPU groups train one after the
+other, and a group of one is an ordinary loop.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import math
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,39 +59,96 @@ class Group:
     device: torch.device
 
 
-def fit_group(objectives: Sequence[nn.Module], draw: Draw, config: OptimConfig, group: Group, phase: str) -> None:
-    """Minimise `objective(batch, progress) -> (loss, terms)` of every run; the objectives then hold averaged weights.
+@dataclass(frozen=True)
+class Fit:
+    """One optimisation of a group: minimise `objective(batch, progress) -> (loss, terms)` of every run.
 
-    Args:
+    Attributes:
         objectives: R modules of equal shapes on `group.device`; buffers may differ. `progress` is a scalar tensor that
-            rises from 0 to 1.
-        draw: Makes one batch for all runs.
-        config: Budget and optimiser; the batch size is `draw`'s business.
-        group: The runs.
-        phase: Name of this optimisation inside the run folders. A finished phase is loaded, not trained again.
+            rises from 0 to 1. In the end they hold averaged weights.
+        draw: makes one batch for all runs.
+        config: budget and optimiser; the batch size is `draw`'s business.
+        group: the runs.
+        phase: name of this optimisation inside the run folders. A finished phase is loaded, not trained again.
+    """
+
+    objectives: Sequence[nn.Module]
+    draw: Draw
+    config: OptimConfig
+    group: Group
+    phase: str
+
+
+Course = Generator[Fit, None, None]
+"""The training of a group, which yields what has to be fitted and goes on when that is done."""
+PHASES = ("stage_1", "decoder", "policy")
+"""Phases of a course, in order."""
+
+
+def fit_group(objectives: Sequence[nn.Module], draw: Draw, config: OptimConfig, group: Group, phase: str) -> None:
+    """Do one `Fit`.
 
     Raises:
-        DataError: a loss became non-finite, or the runs stopped at different steps.
+        See `fit_together`.
     """
+    fit_together([Fit(objectives, draw, config, group, phase)])
+
+
+def take_courses(courses: Sequence[Course]) -> None:
+    """Follow courses to their ends; what several of them want at the same time is fitted together.
+
+    Raises:
+        See `fit_together`.
+    """
+    waiting = [(course, fit) for course in courses if (fit := next(course, None)) is not None]
+    while waiting:
+        phase = min((fit.phase for _, fit in waiting), key=PHASES.index)
+        chosen = [course for course, fit in waiting if fit.phase == phase]
+        fit_together([fit for _, fit in waiting if fit.phase == phase])
+        others = [(course, fit) for course, fit in waiting if fit.phase != phase]
+        waiting = others + [(course, fit) for course in chosen if (fit := next(course, None)) is not None]
+
+
+def fit_together(fits: Sequence[Fit]) -> None:
+    """Do several fits of one phase; on a GPU those with as many steps before them at once.
+
+    Raises:
+        DataError: a loss became non-finite, or the runs of a group stopped at different steps.
+    """
+    alike: dict[tuple[object, ...], list[_Training]] = {}
+    for i, fit in enumerate(fits):
+        training = _Training(fit)
+        apart = i if fit.group.device.type == "cpu" else -1
+        alike.setdefault((training.done, fit.config.steps, apart), []).append(training)
+    for trainings in alike.values():
+        _run(trainings)
+
+
+def _run(trainings: Sequence[_Training]) -> None:
+    """Train groups that stand at the same step to their end."""
     start = time.perf_counter()
-    training = _Training(objectives, draw, config, group, phase)
-    begun = training.done
-    last_save = time.monotonic()
-    blocks = range(training.done, config.steps, BLOCK)
-    for first in tqdm(blocks, desc=f"{phase} x{len(group.runs)}", mininterval=5.0, disable=len(blocks) < 10):
-        terms = training.block(first, min(BLOCK, config.steps - first))
-        done = training.done
-        _require_finite(terms, group, phase, done)
-        if done == config.steps or (done // BLOCK) % LOG_BLOCKS == 0:
-            for i, run in enumerate(group.runs):
-                run.log(done, {f"{phase}/{name}": float(values[i]) for name, values in terms.items()})
-        if done == config.steps or time.monotonic() - last_save > CHECKPOINT_S:
-            training.save()
-            last_save = time.monotonic()
-    training.finish()
-    if begun < config.steps:
+    steps, begun = trainings[0].fit.config.steps, trainings[0].done
+    blocks = range(begun, steps, BLOCK)
+    if blocks:
+        step = _Step(trainings)
+        runs = sum(len(training.fit.group.runs) for training in trainings)
+        last_save = time.monotonic()
+        name = f"{trainings[0].fit.phase} x{runs}"
+        for first in tqdm(blocks, desc=name, mininterval=5.0, disable=len(blocks) < 10):
+            done = step.block(first, min(BLOCK, steps - first))
+            for training in trainings:
+                training.log()
+            if done == steps or time.monotonic() - last_save > CHECKPOINT_S:
+                for training in trainings:
+                    training.save()
+                last_save = time.monotonic()
+    for training in trainings:
+        training.finish()
+    if blocks:
         seconds = time.perf_counter() - start
-        _write_costs(group, phase, config.steps - begun, seconds, training.speed())
+        speed = step.speed()
+        for training in trainings:
+            _write_costs(training.fit, steps - begun, seconds, runs, speed)
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
@@ -106,8 +164,9 @@ def _milliseconds(work: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start) / SPEED_STEPS
 
 
-def _write_costs(group: Group, phase: str, steps: int, seconds: float, speed: dict[str, float]) -> None:
-    """Add what a phase took to each run's costs.json; seconds are the group's, shared by its runs."""
+def _write_costs(fit: Fit, steps: int, seconds: float, together: int, speed: dict[str, float]) -> None:
+    """Add what a phase took to each run's costs.json; seconds are shared by all runs that were trained together."""
+    group, phase = fit.group, fit.phase
     if group.device.type == "cuda":
         device, memory = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20
     else:
@@ -120,7 +179,7 @@ def _write_costs(group: Group, phase: str, steps: int, seconds: float, speed: di
         costs[phase] = {
             "steps": before["steps"] + steps,
             "seconds": before["seconds"] + seconds,
-            "trained_together": len(group.runs),
+            "trained_together": together,
             "peak_memory_mib": round(memory),
             "device": device,
             **speed,
@@ -131,13 +190,11 @@ def _write_costs(group: Group, phase: str, steps: int, seconds: float, speed: di
 
 
 class _Training:
-    """State of a group's optimisation: parameters (R, P) of all runs, their average, the optimiser, the graph."""
+    """State of a group's optimisation: parameters (R, P) of all runs, their average, the optimiser."""
 
-    def __init__(
-        self, objectives: Sequence[nn.Module], draw: Draw, config: OptimConfig, group: Group, phase: str
-    ) -> None:
-        self._objectives, self._draw, self._config, self._group, self._phase = objectives, draw, config, group, phase
-        device = group.device
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+        objectives, device, config = fit.objectives, fit.group.device, fit.config
         names, parameters = zip(*objectives[0].named_parameters(), strict=True)
         self._names, self._shapes = names, [p.shape for p in parameters]
         self._sizes = [p.numel() for p in parameters]
@@ -149,43 +206,42 @@ class _Training:
         }
         self._step = torch.zeros((), device=device)
         self._rate = torch.tensor(config.learning_rate, device=device)
-        on_gpu = device.type == "cuda"
+        capturable = device.type == "cuda"
         self._optimizer = torch.optim.AdamW(
-            [self._theta], lr=self._rate, weight_decay=config.weight_decay, capturable=on_gpu, fused=True
+            [self._theta], lr=self._rate, weight_decay=config.weight_decay, capturable=capturable, fused=True
         )
         self._terms: dict[str, Tensor] = {}
-        self._graph: torch.cuda.CUDAGraph | None = None
         self.done = self._load()
         self._step.fill_(self.done)
         for objective in objectives:
             objective.train()
-        if on_gpu and self.done < config.steps:
-            self._capture()
 
-    def block(self, first: int, steps: int) -> dict[str, Tensor]:
-        """Do `steps` steps from step `first` on: the terms (R,) of the last one, on the CPU."""
-        torch.manual_seed(hash((*self._group.seeds, self._phase_number(), first)) % 2**63)
-        for _ in range(steps):
-            if self._graph is None:
-                self._train_step()
-            else:
-                self._graph.replay()
-        self.done = first + steps
-        return {name: values.cpu() for name, values in self._terms.items()}
+    def log(self) -> None:
+        """Look at the losses of the last step, and write them down now and then.
+
+        Raises:
+            DataError: one is not finite.
+        """
+        group, phase = self.fit.group, self.fit.phase
+        terms = {name: values.cpu() for name, values in self._terms.items()}
+        _require_finite(terms, group, phase, self.done)
+        if self.done == self.fit.config.steps or (self.done // BLOCK) % LOG_BLOCKS == 0:
+            for i, run in enumerate(group.runs):
+                run.log(self.done, {f"{phase}/{name}": float(values[i]) for name, values in terms.items()})
 
     def save(self) -> None:
         """Write each run's checkpoint."""
         state = self._optimizer.state[self._theta]
-        for i, run in enumerate(self._group.runs):
+        for i, run in enumerate(self.fit.group.runs):
             content = {"theta": self._theta.detach()[i], "average": self._average[i]}
             content |= {f"buffers.{name}": value[i] for name, value in self._buffers.items()}
-            if self.done < self._config.steps:  # a finished phase needs no moments
+            if self.done < self.fit.config.steps:  # a finished phase needs no moments
                 content |= {name: state[name][i] for name in ("exp_avg", "exp_avg_sq")}
-            run.save({name: value.cpu().clone() for name, value in content.items()}, self.done, self._phase)
+            run.save({name: value.cpu().clone() for name, value in content.items()}, self.done, self.fit.phase)
 
     def finish(self) -> None:
         """Put the averaged weights, and the buffers, into the objectives."""
-        for i, objective in enumerate(self._objectives):
+        for i, objective in enumerate(self.fit.objectives):
             with torch.no_grad():
                 for parameter, part in zip(objective.parameters(), self._split(self._average[i]), strict=True):
                     parameter.copy_(part)
@@ -193,23 +249,25 @@ class _Training:
                     buffer.copy_(self._buffers[name][i])
             objective.eval()
 
-    def speed(self) -> dict[str, float]:
-        """Milliseconds of a whole step, and of making its batch alone: is training ever waiting for data?
+    def keep(self) -> Callable[[], None]:
+        """What puts everything that a step changes back to what it is now."""
+        changed = (self._theta, self._average, self._step, *self._buffers.values())
+        kept = [tensor.detach().clone() for tensor in changed]
+        moments = {name: value.clone() for name, value in self._optimizer.state.get(self._theta, {}).items()}
 
-        For the end of a phase: what its steps change is not looked at any more.
-        """
-        if self._graph is None:
-            return {"step_ms": _milliseconds(self._train_step), "draw_ms": _milliseconds(self._draw)}
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            batch = self._draw()
-        speed = {"step_ms": _milliseconds(self._graph.replay), "draw_ms": _milliseconds(graph.replay)}
-        del batch  # its memory belongs to the graph
-        return speed
+        def put_back() -> None:
+            with torch.no_grad():
+                for tensor, value in zip(changed, kept, strict=True):
+                    tensor.copy_(value)
+                for name, value in self._optimizer.state[self._theta].items():
+                    value.copy_(moments[name]) if name in moments else value.zero_()
 
-    def _train_step(self) -> None:
-        config = self._config
-        loss, terms = self._losses(self._theta, self._draw(), self._step / config.steps)
+        return put_back
+
+    def step(self) -> None:
+        """Do one step."""
+        config = self.fit.config
+        loss, terms = self._losses(self._theta, self.fit.draw(), self._step / config.steps)
         (gradient,) = torch.autograd.grad(loss.sum(), self._theta)
         norm = gradient.norm(dim=1, keepdim=True)
         self._theta.grad = gradient * (config.gradient_clip / (norm + 1e-6)).clamp(max=1.0)
@@ -240,44 +298,18 @@ class _Training:
         self, theta: Tensor, buffers: dict[str, Tensor], batch: Any, progress: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         parameters = dict(zip(self._names, self._split(theta), strict=True))
-        return functional_call(self._objectives[0], {**parameters, **buffers}, (batch, progress))
+        return functional_call(self.fit.objectives[0], {**parameters, **buffers}, (batch, progress))
 
     def _split(self, theta: Tensor) -> list[Tensor]:
         return [part.view(shape) for part, shape in zip(theta.split(self._sizes), self._shapes, strict=True)]
 
-    def _capture(self) -> None:
-        """Capture one step as a CUDA graph; the steps that warm it up are undone."""
-        changed = (self._theta, self._average, self._step, *self._buffers.values())
-        kept = [tensor.detach().clone() for tensor in changed]
-        moments = self._optimizer.state.get(self._theta, {})
-        kept_moments = {name: value.clone() for name, value in moments.items()}
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self._train_step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._train_step()
-            self._graph = graph
-        except RuntimeError as error:
-            _LOGGER.warning("%s: no CUDA graph, training step by step, several times slower: %s", self._phase, error)
-            torch.cuda.synchronize()
-        with torch.no_grad():
-            for tensor, value in zip(changed, kept, strict=True):
-                tensor.copy_(value)
-            for name, value in self._optimizer.state[self._theta].items():
-                value.copy_(kept_moments[name]) if name in kept_moments else value.zero_()
-
     def _load(self) -> int:
         """Load the runs' checkpoints of this phase, if there are any: the step at which they stand."""
-        states = [run.latest(self._phase) for run in self._group.runs]
+        states = [run.latest(self.fit.phase) for run in self.fit.group.runs]
         steps = {0 if state is None else int(state["step"]) for state in states}
         if len(steps) > 1:
-            folders = ", ".join(str(run.path) for run in self._group.runs)
-            raise DataError(f"the runs {folders} stopped at different steps of {self._phase}; train them one by one")
+            folders = ", ".join(str(run.path) for run in self.fit.group.runs)
+            raise DataError(f"the runs {folders} stopped at different steps of {self.fit.phase}; train them one by one")
         (step,) = steps
         if step == 0:
             return 0
@@ -286,7 +318,7 @@ class _Training:
             self._average.copy_(torch.stack([state["average"] for state in states]))
             for name, value in self._buffers.items():
                 value.copy_(torch.stack([state[f"buffers.{name}"] for state in states]))
-        if step < self._config.steps:
+        if step < self.fit.config.steps:
             moments = {
                 name: torch.stack([state[name] for state in states]).to(self._theta.device)
                 for name in ("exp_avg", "exp_avg_sq")
@@ -295,13 +327,101 @@ class _Training:
                 "step": torch.tensor(float(step), device=self._theta.device),
                 **moments,
             }
-            for run in self._group.runs:
-                run.rewind(step, f"{self._phase}/")
+            for run in self.fit.group.runs:
+                run.rewind(step, f"{self.fit.phase}/")
         return step
 
-    def _phase_number(self) -> int:
-        """A number for the phase's name: `hash` of a string differs from process to process."""
-        return int.from_bytes(self._phase.encode()[:8], "little")
+
+class _Step:
+    """One step of several trainings, with all its randomness from seeds; on a GPU as a captured graph in which each
+    training is a branch."""
+
+    def __init__(self, trainings: Sequence[_Training]) -> None:
+        self._trainings = trainings
+        fit = trainings[0].fit
+        self._phase = fit.phase
+        self._seeds = [seed for training in trainings for seed in training.fit.group.seeds]
+        self._on_gpu = fit.group.device.type == "cuda"
+        self._graph = self._capture() if self._on_gpu else None
+
+    def block(self, first: int, steps: int) -> int:
+        """Do `steps` steps from step `first` on: the number of steps done then."""
+        torch.manual_seed(hash((*self._seeds, _number(self._phase), first)) % 2**63)
+        for _ in range(steps):
+            self._once()
+        if self._on_gpu:
+            _wait()
+        for training in self._trainings:
+            training.done = first + steps
+        return first + steps
+
+    def speed(self) -> dict[str, float]:
+        """Milliseconds of a whole step, and of making its batches alone: is training ever waiting for data?
+
+        For the end of a phase: what its steps change is not looked at any more.
+        """
+        if self._graph is None:
+            return {"step_ms": _milliseconds(self._once), "draw_ms": _milliseconds(self._draw)}
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            batches = self._draw()
+        speed = {"step_ms": _milliseconds(self._graph.replay), "draw_ms": _milliseconds(graph.replay)}
+        del batches  # their memory belongs to the graph
+        return speed
+
+    def _once(self) -> None:
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        for training in self._trainings:
+            training.step()
+
+    def _draw(self) -> list[Any]:
+        return [training.fit.draw() for training in self._trainings]
+
+    def _capture(self) -> torch.cuda.CUDAGraph | None:
+        """Capture a step; the steps that warm it up are undone."""
+        put_back = [training.keep() for training in self._trainings]
+        branches = [torch.cuda.Stream() for _ in self._trainings]
+        trunk = torch.cuda.Stream()
+        trunk.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(trunk):
+            for _ in range(3):
+                self._branch(trunk, branches)
+        torch.cuda.current_stream().wait_stream(trunk)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._branch(torch.cuda.current_stream(), branches)
+        except RuntimeError as error:
+            _LOGGER.warning("%s: no CUDA graph, training step by step, several times slower: %s", self._phase, error)
+            torch.cuda.synchronize()
+            graph = None
+        for put in put_back:
+            put()
+        return graph
+
+    def _branch(self, trunk: torch.cuda.Stream, branches: Sequence[torch.cuda.Stream]) -> None:
+        """One step of each training on a stream of its own, which begins and ends in the trunk."""
+        for training, branch in zip(self._trainings, branches, strict=True):
+            branch.wait_stream(trunk)
+            with torch.cuda.stream(branch):
+                training.step()
+        for branch in branches:
+            trunk.wait_stream(branch)
+
+
+def _wait() -> None:
+    """Wait for the GPU without keeping a core busy, as others simulate meanwhile."""
+    event = torch.cuda.Event(blocking=True)
+    event.record()
+    event.synchronize()
+
+
+def _number(phase: str) -> int:
+    """A number for a phase's name: `hash` of a string differs from process to process."""
+    return int.from_bytes(phase.encode()[:8], "little")
 
 
 def _schedule(step: Tensor, config: OptimConfig) -> Tensor:

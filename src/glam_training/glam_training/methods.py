@@ -1,7 +1,7 @@
 """Training and loading of every method of the bench.
 
     out = train(experiment, stores, Path("runs/a"))          # resumes; returns at once when the run is finished
-    outs = train_many([Job(experiment, stores, out), ...])   # the same; on a GPU, runs of one shape train together
+    outs = train_many([Job(experiment, stores, out), ...])   # the same; on a GPU they train together
     result = evaluate(partial(policy, out), conditions, seeds)
 
 All methods share features, policy head, batches and budget; they differ in where the policy's targets come from.
@@ -9,7 +9,7 @@ All methods share features, policy head, batches and budget; they differ in wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from glam_core.observation import Observation
 from glam_core.spec import ActionSpec, ObsSpec
 from glam_training.config import plain
 from glam_training.contract import Contract
+from glam_training.data.sampler import target_share
 from glam_training.evaluate import Policy
 from glam_training.experiment import LATENT_METHODS, Budget, Experiment, Job, Stores, Switches
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Group, fit_group
+from glam_training.group_fit import Course, Fit, Group, take_courses
 from glam_training.models.blocks import ActionScale
 from glam_training.models.latent import LatentModel
 from glam_training.models.mip import Mip, MipConfig
@@ -35,13 +36,14 @@ from glam_training.models.perception import FeatureNet, PerceptionConfig
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.models.rivals.bc_mse import Regression
 from glam_training.perceive import Perceived, perceive
-from glam_training.pool import Pool, Rows, make_pool, make_rows
+from glam_training.pool import Pool, make_pool, make_rows
 from glam_training.run import Run, read_tensors
 from glam_training.targets import Targets, make_model, make_targets, stage_1_shape
 
 MODEL_FILE = "model.pt"
 GPU_GROUP = 16
-"""Most runs that train together on a GPU; on a CPU they train one after the other."""
+"""Most runs of one shape in a group on a GPU, where groups train side by side; on a CPU runs train one after the
+other."""
 
 
 def train(experiment: Experiment, stores: Stores, out: Path) -> Path:
@@ -61,7 +63,7 @@ def train_many(jobs: Sequence[Job], device: torch.device | None = None, group_si
     Args:
         jobs: what to train; the order is kept where runs cannot train together.
         device: where; a GPU if there is one.
-        group_size: most runs that train together; 16 on a GPU, 1 on a CPU.
+        group_size: most runs of one shape that are stacked; 16 on a GPU, 1 on a CPU.
 
     Returns:
         The run folders, in the order of the jobs.
@@ -74,8 +76,12 @@ def train_many(jobs: Sequence[Job], device: torch.device | None = None, group_si
         torch.set_float32_matmul_precision("high")
     size = group_size or (GPU_GROUP if device.type == "cuda" else 1)
     pending = [job for job in jobs if not is_finished(job.out, job.experiment)]
-    for group in _groups(pending, size):
-        _train_group(group, device)
+    groups = list(_groups(pending, size))
+    if device.type == "cuda":
+        take_courses([_course(group, device) for group in groups])
+    else:
+        for group in groups:
+            take_courses([_course(group, device)])
     return [job.out for job in jobs]
 
 
@@ -216,14 +222,15 @@ def _groups(jobs: Sequence[Job], size: int) -> Iterable[list[Job]]:
             yield bucket[start : start + size]
 
 
-def _train_group(jobs: Sequence[Job], device: torch.device) -> None:
+def _course(jobs: Sequence[Job], device: torch.device) -> Course:
+    """Train runs of one shape."""
     experiments, stores = [job.experiment for job in jobs], jobs[0].stores
     views = [perceive(experiment, stores, device) for experiment in experiments]
     runs = [Run.create_or_open(j.out, _config(j.experiment), v.fingerprints) for j, v in zip(jobs, views, strict=True)]
     group = Group(runs, [e.seed for e in experiments], device)
     pool = make_pool([source for view in views for source in view.sources], device)
-    targets = make_targets(experiments, views, pool, group)
-    policies = _train_policies(experiments, views, pool, targets, group)
+    targets = yield from make_targets(experiments, views, pool, group)
+    policies = yield from _train_policies(experiments, views, pool, targets, group)
     for i, run in enumerate(runs):
         model = targets.models[i]
         state = {
@@ -241,7 +248,7 @@ def _train_group(jobs: Sequence[Job], device: torch.device) -> None:
 
 def _train_policies(
     experiments: Sequence[Experiment], views: Sequence[Perceived], pool: Pool, targets: Targets, group: Group
-) -> list[PolicyModule]:
+) -> Generator[Fit, None, list[PolicyModule]]:
     """Stage 2: chunks of each run's targets from observations."""
     sizes = experiments[0].sizes
     k = targets.step
@@ -255,26 +262,27 @@ def _train_policies(
         head = _make_head(experiment, features.size, targets.labels.shape[-1])
         policies.append(PolicyModule(perception, features, head, targets.outputs[i]))
     sides = [make_rows(rows) for rows in zip(*targets.policy_rows, strict=True)]
-    spans = targets.spans
+    counts = [[len(rows) for rows in run] for run in targets.policy_rows]
+    shares = torch.tensor([[target_share(run[0], sum(run[1:]))] for run in counts], device=pool.device)
     offset = torch.arange(len(experiments), device=pool.device)[:, None, None] * len(pool.end)
     steps = k * torch.arange(sizes.chunk_length, device=pool.device)
     labels = targets.labels.flatten(0, 1)
-
-    def side(rows: Rows, span: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        now = rows.draw(size)
-        wanted = now[..., None] + steps
-        last = pool.end[now][..., None] - 1 - span
-        return now, labels[torch.minimum(wanted, last) + offset], (wanted <= last).float()
+    size = 2 * sizes.batch_size
 
     def draw() -> tuple[Tensor, ...]:
-        size = 2 * sizes.batch_size // len(sides)
-        parts = [side(rows, span, size) for rows, span in zip(sides, spans, strict=True)]
-        now, chunk, mask = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-        return pool.moments[now], pool.glimpses[now], chunk, mask
+        now, span = sides[0].draw(size), targets.spans[0]
+        if len(sides) > 1:
+            of_target = torch.rand(now.shape, device=pool.device) < shares
+            now = torch.where(of_target, now, sides[1].draw(size))
+            span = torch.where(of_target, span, targets.spans[1])[..., None]
+        last = pool.end[now][..., None] - 1 - span
+        wanted = now[..., None] + steps
+        chunk = labels[torch.minimum(wanted, last) + offset]
+        return pool.moments[now], pool.glimpses[now], chunk, (wanted <= last).float()
 
     objectives = [PolicyObjective(p.features, p.mip) for p in policies]
     optim = OptimConfig(steps=sizes.policy_steps, learning_rate=5e-4, weight_decay=1e-4)
-    fit_group(objectives, draw, optim, group, "policy")
+    yield Fit(objectives, draw, optim, group, "policy")
     return policies
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError
 from glam_training.contract import Contract
-from glam_training.data.sampler import PolicyWindows, policy_windows
+from glam_training.data.sampler import PolicyWindows, policy_windows, target_share
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import ActionScale
 from glam_training.models.mip import Mip, MipConfig, mip_loss
@@ -35,8 +35,9 @@ class PolicyTrainConfig:
     optim: OptimConfig = OptimConfig(steps=6000, learning_rate=5e-4, weight_decay=1e-4)
     moment_noise: float = 0.02
     """Noise on the slots' moments while training, in standard deviations."""
-    target_share: float = 0.5
-    """Share of each batch that comes from the target robot, where there are other sources."""
+    target_share: float | None = None
+    """Share of each batch that comes from the target robot, where there are other sources; `target_share` of their
+    sizes when unset."""
     seed: int = 0
     device: DeviceConfig = DeviceConfig(precision="auto")
 
@@ -127,7 +128,7 @@ def _train_head(
     run: Run,
 ) -> PolicyModule:
     """Train feature net and head on `labels`, per source (N, A) standardised targets by frame."""
-    if not 0.0 < config.target_share <= 1.0:
+    if config.target_share is not None and not 0.0 < config.target_share <= 1.0:
         raise ConfigurationError(f"target_share must lie in (0, 1], got {config.target_share}")
     torch.manual_seed(config.seed)
     fabric = make_fabric(config.device)
@@ -180,12 +181,12 @@ def _window_batch(
     return moments, patches, chunk, torch.from_numpy(windows.mask[index]).float()
 
 
-def _shares(batch: int, target_share: float, counts: list[int]) -> list[int]:
+def _shares(batch: int, share: float | None, counts: list[int]) -> list[int]:
     """Examples per source: the target's share, and the rest in proportion to the other sources' sizes."""
     if len(counts) == 1:
         return [batch]
-    target = round(batch * target_share)
     others = sum(counts[1:])
+    target = round(batch * (target_share(counts[0], others) if share is None else share))
     return [target, *(round((batch - target) * count / others) for count in counts[1:])]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from glam_core.spec import ActionSpec
 from glam_training.contract import Contract
 from glam_training.experiment import AUXILIARY_METHODS, GLAM_METHODS, LATENT_METHODS, Experiment
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Group, fit_group
+from glam_training.group_fit import Fit, Group
 from glam_training.models.blocks import ActionScale
 from glam_training.models.glam import UNREGULARISED, Glam, GlamConfig
 from glam_training.models.latent import LatentSizes, fit_standardizers
@@ -97,7 +97,9 @@ def seen_columns(experiment: Experiment, contract: Contract) -> Tensor | None:
     return torch.tensor([i for i, name in enumerate(components) if not name.startswith("look.")])
 
 
-def make_targets(experiments: Sequence[Experiment], views: Sequence[Perceived], pool: Pool, group: Group) -> Targets:
+def make_targets(
+    experiments: Sequence[Experiment], views: Sequence[Perceived], pool: Pool, group: Group
+) -> Generator[Fit, None, Targets]:
     """Run stage 1 of a group of equal shape and label every frame."""
     first, source = [], 0
     for view in views:
@@ -115,7 +117,7 @@ def make_targets(experiments: Sequence[Experiment], views: Sequence[Perceived], 
         return _direct(views, pool, first, others)
     columns = [seen_columns(e, v.contract) for e, v in zip(experiments, views, strict=True)]
     stage = _Stage1(experiments, views, pool, group, target, others, columns)
-    stage.fit()
+    yield from stage.fit()
     if latent:
         return stage.latent_targets()
     return stage.pseudo_labels(first)
@@ -208,7 +210,7 @@ class _Stage1:
         steps = self.pool.action[rows[..., None] + torch.arange(span, device=rows.device)]
         return brisk_action(steps, self.gripper)
 
-    def fit(self) -> None:
+    def fit(self) -> Generator[Fit, None, None]:
         """Train the models; then, for latents, the decoder once more."""
         method = self.experiments[0].method
         both = self.others[0] is not None and method != "pseudo_labels"
@@ -224,9 +226,9 @@ class _Stage1:
         else:
             objectives = [ModelObjective(model, _RIVALS[method][1]) for model in self.models]
         optim = OptimConfig(steps=self.sizes.stage_1_steps)
-        fit_group(objectives, draw, optim, self.group, "stage_1")
+        yield Fit(objectives, draw, optim, self.group, "stage_1")
         if method != "pseudo_labels" and self.experiments[0].switches.refit:
-            self._refit()
+            yield self._refit()
 
     def _transitions(self, size: int) -> tuple[Tensor, ...]:
         """Target transitions (R, size, ...): o, o', s, u."""
@@ -242,8 +244,8 @@ class _Stage1:
         rows = others.draw(size)
         return self.seen[rows], self.seen[rows + self.k]
 
-    def _refit(self) -> None:
-        """Train the decoders alone on mean IDM latents with noise: what a policy will feed them is never an exact
+    def _refit(self) -> Fit:
+        """To train the decoders alone on mean IDM latents with noise: what a policy will feed them is never an exact
         posterior mean.
 
         GLAM's noise is that of the posterior. The same for all directions, as it was at first, drowns those that tell
@@ -263,7 +265,7 @@ class _Stage1:
             state, latent, action = (torch.cat(part, 1) for part in zip(*parts, strict=True))
             return state, latent, action
 
-        fit_group(objectives, draw, OptimConfig(steps=self.sizes.refit_steps), self.group, "decoder")
+        return Fit(objectives, draw, OptimConfig(steps=self.sizes.refit_steps), self.group, "decoder")
 
     @torch.no_grad()
     def _known_latents(self, speed: _Speed) -> tuple[Tensor, Tensor]:

@@ -137,10 +137,11 @@ def test_ray_measures_the_same_cells(tmp_path, monkeypatch):
     assert (summary.measured, summary.left, summary.failed) == (4, 0, {})
 
 
-def test_groups_hold_one_shape():
+def test_groups_hold_one_suite_and_budget():
     glam = Experiment("lift", "glam")
-    cells = [glam, replace(glam, seed=1), replace(glam, switches=Switches(latent_size=5)), replace(glam, seed=2)]
+    cells = [glam, replace(glam, seed=1), replace(glam, suite="images"), Experiment("stack_two", "mip")]
     assert group_cells(cells, 2) == [[cells[0], cells[1]], [cells[2]], [cells[3]]]
+    assert group_cells(cells, 3) == [[cells[0], cells[1], cells[3]], [cells[2]]]
     assert group_cells(cells, 1) == [[cell] for cell in cells]
 
 

@@ -19,7 +19,7 @@ from glam_training.encoders import encoder_folder
 from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
 from glam_training.export import ExportConfig, export
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Group, _Training, fit_group
+from glam_training.group_fit import Fit, Group, _Step, _Training, fit_group, take_courses
 from glam_training.methods import is_finished, load, policy, train, train_many
 from glam_training.run import Run
 from glam_training.targets import brisk_action
@@ -129,12 +129,46 @@ def test_a_captured_step_draws_anew_and_repeats_itself(tmp_path):
         torch.manual_seed(0)
         lines = [Noisy(float(i)) for i in (0, 1)]
         runs = [Run.create(tmp_path / f"{attempt}-{i}", {"seed": i}, {}) for i in (0, 1)]
-        training = _Training(lines, lambda: data, optim, Group(runs, (0, 1), device), "line")
-        assert training._graph is not None
-        losses = [training.block(first, 1)["loss"] for first in range(3)]
+        training = _Training(Fit(lines, lambda: data, optim, Group(runs, (0, 1), device), "line"))
+        step = _Step([training])
+        assert step._graph is not None
+        losses = []
+        for first in range(3):
+            step.block(first, 1)
+            losses.append(training._terms["loss"].cpu())
         assert not torch.equal(losses[1], losses[2])
         weights.append(training._theta.detach().clone())
     torch.testing.assert_close(*weights)
+
+
+@pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda"), marks=GPU)], ids=["cpu", "gpu"])
+def test_groups_of_different_shapes_learn_together_what_they_learn_alone(tmp_path, device):
+    x, y = torch.randn(2, 16, 3), torch.randn(2, 16, 2)
+    optim = OptimConfig(steps=110, learning_rate=1e-2, warmup_steps=5)
+
+    def course(name: str, size: int, phases: tuple[str, ...], found: dict[str, torch.Tensor], device: torch.device):
+        torch.manual_seed(0)
+        lines = [Line(float(i)) for i in range(size)]
+        runs = [Run.create(tmp_path / f"{name}-{i}", {"seed": i}, {}) for i in range(size)]
+        data = x[:size].to(device), y[:size].to(device)
+        for phase in phases:
+            yield Fit(lines, lambda: data, optim, Group(runs, tuple(range(size)), device), phase)
+        found[name[1:]] = torch.stack([line.linear.weight.detach().cpu() for line in lines])
+
+    kinds = {
+        "pair": (2, ("stage_1", "decoder", "policy")),
+        "one": (1, ("policy",)),
+        "labeller": (1, ("stage_1", "policy")),
+    }
+    alone, together = {}, {}
+    for name, (size, phases) in kinds.items():
+        take_courses([course(f"a{name}", size, phases, alone, CPU)])
+    take_courses([course(f"b{name}", size, phases, together, device) for name, (size, phases) in kinds.items()])
+    assert together.keys() == kinds.keys()
+    exact = {} if device == CPU else {"atol": 1e-3, "rtol": 1e-3}
+    for name in kinds:
+        torch.testing.assert_close(together[name], alone[name], **exact)
+    assert not torch.allclose(alone["one"], alone["labeller"])  # two phases are more than one
 
 
 @pytest.mark.parametrize("method", ["glam", "laom"])

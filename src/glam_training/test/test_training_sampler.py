@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glam_core.errors import DataError
-from glam_training.data.sampler import policy_windows, select_episodes, split_episodes, transitions
+from glam_training.data.sampler import policy_windows, select_episodes, split_episodes, target_share, transitions
+
+def test_all_frames_count_alike_but_the_target_is_never_drowned():
+    assert target_share(700, 0) == 1.0
+    assert target_share(700, 2100) == 0.25
+    assert target_share(700, 28000) == 0.125
+
 
 lengths_of_episodes = st.lists(st.integers(1, 12), max_size=6)
 counts = st.integers(1, 5)

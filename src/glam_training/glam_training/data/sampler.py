@@ -9,6 +9,24 @@ import numpy as np
 from glam_core.errors import DataError
 
 
+LEAST_TARGET_SHARE = 1 / 8
+"""Of a policy's batches, where there are auxiliary data."""
+
+
+def target_share(target: int, others: int) -> float:
+    """Share of a policy's batches that comes from the target robot: all frames count alike, but those of the target an
+    eighth at least. With half of each batch a policy learns a few target demonstrations by heart.
+
+    Args:
+        target: frames of the target robot.
+        others: frames of all auxiliary sources.
+
+    Returns:
+        1 where there are no others.
+    """
+    return max(LEAST_TARGET_SHARE, target / (target + others))
+
+
 @dataclass(frozen=True)
 class PolicyWindows:
     """Rows of M training windows of a chunk policy.

@@ -74,7 +74,7 @@ class MatrixConfig:
     trainers: int = 0
     """Processes that train beside the simulating ones, for machines with a GPU."""
     together: int = 1
-    """How many runs of one shape are trained together; on a GPU a dozen cost little more than one."""
+    """How many runs are trained together; on a GPU dozens cost little more than one."""
     ray: str | None = None
     """Address of a Ray cluster ("auto", or "local" to start one here); processes of this machine when unset."""
     starts: Literal["evaluation", "tuning"] = "evaluation"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from glam_core.errors import ConfigurationError, closest
 from glam_training.experiment import Experiment
 from glam_training.matrix.presets import Part, Preset
-from glam_training.targets import stage_1_shape
 
 
 def select_cells(
@@ -44,7 +43,8 @@ def select_cells(
 
 
 def group_cells(cells: Sequence[Experiment], most: int) -> list[list[Experiment]]:
-    """Cells in groups of runs of one shape, which can be trained together; groups in the order of their first cell.
+    """Cells in groups that can be trained together: of one suite and with equal budgets, whatever their methods and
+    tasks; groups in the order of their first cell.
 
     Args:
         cells: in the order of their worth.
@@ -53,11 +53,10 @@ def group_cells(cells: Sequence[Experiment], most: int) -> list[list[Experiment]
     groups: list[list[Experiment]] = []
     open_group: dict[tuple[object, ...], list[Experiment]] = {}
     for cell in cells:
-        kind = (cell.task, cell.suite, cell.action_space, cell.budget, cell.method == "bc_mse", cell.encoder_kind)
-        shape = (*kind, stage_1_shape(cell))
-        group = open_group.get(shape)
+        kind = (cell.suite, cell.sizes)
+        group = open_group.get(kind)
         if group is None or len(group) == most:
-            group = open_group[shape] = []
+            group = open_group[kind] = []
             groups.append(group)
         group.append(cell)
     return groups

@@ -54,7 +54,7 @@ class Methods:
     """How cells are trained and played: picklable functions."""
 
     train: Callable[[list[Job]], object]
-    """Trains, or resumes, the runs of one shape together; each run folder is complete afterwards."""
+    """Trains, or resumes, runs of one suite and budget together; each run folder is complete afterwards."""
     make_policy: Callable[[Path], Policy]
     """The policy of a finished run folder."""
 

@@ -51,9 +51,10 @@ class Mip(nn.Module):
         chunk = config.chunk_length * action_size
         self.net = MLP(features + chunk + 1, chunk, config.width, config.depth, config.dropout)
 
-    def predict(self, o: Tensor, x: Tensor, t: float) -> Tensor:
-        """pi(o, x, t): features (B, F) and a noisy chunk (B, H, A) to a chunk (B, H, A)."""
-        time = torch.full_like(o[:, :1], t)
+    def predict(self, o: Tensor, x: Tensor, t: float | Tensor) -> Tensor:
+        """pi(o, x, t): features (B, F), a noisy chunk (B, H, A) and a time, one for all or (B, 1), to a chunk (B, H,
+        A)."""
+        time = torch.full_like(o[:, :1], t) if isinstance(t, float) else t
         return self.net(torch.cat([o, x.flatten(1), time], dim=1)).unflatten(1, self.shape)
 
     def forward(self, o: Tensor) -> Tensor:
@@ -75,6 +76,9 @@ def mip_loss(mip: Mip, o: Tensor, a: Tensor, mask: Tensor, noise: Tensor) -> Ten
     Returns:
         Scalar.
     """
-    first = (mip.predict(o, torch.zeros_like(a), 0.0) - a).square() / T_STAR**2
-    second = (mip.predict(o, a + (1 - T_STAR) * noise, T_STAR) - a).square() / (1 - T_STAR) ** 2
-    return ((first + second).mean(-1) * mask).sum() / mask.sum()
+    # Both terms in one pass: neither needs the other's answer while training.
+    zero = torch.zeros_like(o[:, :1])
+    time = torch.cat([zero, torch.full_like(zero, T_STAR)])
+    answers = mip.predict(torch.cat([o, o]), torch.cat([torch.zeros_like(a), a + (1 - T_STAR) * noise]), time)
+    first, second = ((answer - a).square() for answer in answers.chunk(2))
+    return ((first / T_STAR**2 + second / (1 - T_STAR) ** 2).mean(-1) * mask).sum() / mask.sum()
