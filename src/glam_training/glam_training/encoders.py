@@ -127,12 +127,13 @@ def _fit(
     perception: ImagePerception | KeypointPerception, frames: list[Frames], experiment: Experiment, group: Group
 ) -> None:
     optim = OptimConfig(steps=experiment.sizes.encoder_steps, learning_rate=2e-3, ema_decay=0.99)
-    draw = _Draw(frames, group.device)
-    perception.to(group.device)
+    batches = _Draw(frames, group.device)
     if isinstance(perception, ImagePerception):
-        fit_group([SegmenterObjective(perception)], draw.masked, optim, group, "encoder")
+        objective, draw = SegmenterObjective(perception), batches.masked
     else:
-        fit_group([KeypointObjective(perception)], draw.pairs, replace(optim, learning_rate=1e-3), group, "encoder")
+        objective, draw = KeypointObjective(perception), batches.pairs
+        optim = replace(optim, learning_rate=1e-3)
+    fit_group([objective.to(group.device)], draw, optim, group, "encoder")
 
 
 class _Draw:

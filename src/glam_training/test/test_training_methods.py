@@ -234,9 +234,11 @@ def image_stores(stores, tmp_path_factory) -> Stores:
     ("method", "encoder"),
     [("glam", None), ("glam_o", None), ("mip", None), ("mip", "slots"), ("pseudo_labels", None), ("oracle", None)],
 )
-def test_methods_learn_from_images(image_stores, tmp_path, method, encoder):
+@pytest.mark.parametrize("device", [CPU, pytest.param(torch.device("cuda"), marks=GPU)], ids=["cpu", "gpu"])
+def test_methods_learn_from_images(image_stores, tmp_path, method, encoder, device):
     experiment = Experiment(method=method, suite="images", encoder=encoder, **TINY)
-    out = train(experiment, image_stores, tmp_path / "run")
+    stores = dataclasses.replace(image_stores, encoders=tmp_path) if device.type == "cuda" else image_stores
+    (out,) = train_many([Job(experiment, stores, tmp_path / "run")], device)
     acting = policy(out)
     assert [image.name for image in acting.obs_spec.images] == ["front"]
     image = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3), dtype=np.uint8)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from glam_core.errors import DataError
 from glam_training.data.sampler import policy_windows, select_episodes, split_episodes, target_share, transitions
 
+
 def test_all_frames_count_alike_but_the_target_is_never_drowned():
     assert target_share(700, 0) == 1.0
     assert target_share(700, 2100) == 0.25

@@ -8,7 +8,6 @@ import numpy as np
 
 from glam_core.errors import DataError
 
-
 LEAST_TARGET_SHARE = 1 / 8
 """Of a policy's batches, where there are auxiliary data."""
 
