@@ -45,5 +45,5 @@ with Cell("lift", "gen3") as cell:
     image = cell.render("front")
 print("mujoco", mujoco.__version__, "renders, mean brightness", round(float(image.mean()), 1))
 CHECK
-python3 -m glam_core bench matrix --preset gpu --trainers 2 --together 16 --workers "$cores" \
+python3 -m glam_core bench matrix --preset gpu --trainers 2 --together 48 --workers "$cores" \
     --out "$work" --results "$work/results" "$@" 2>&1 | tee "$results/matrix.log"

@@ -58,7 +58,7 @@ def plot_curves(
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel(axis)
     axes.set_ylabel("success (bars: 95 % interval, dots: seeds)")
-    axes.set_title(title)
+    axes.set_title(title, fontsize="medium")
     axes.grid(alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
