@@ -129,26 +129,28 @@ def _run(trainings: Sequence[_Training]) -> None:
     start = time.perf_counter()
     steps, begun = trainings[0].fit.config.steps, trainings[0].done
     blocks = range(begun, steps, BLOCK)
-    if blocks:
-        step = _Step(trainings)
-        runs = sum(len(training.fit.group.runs) for training in trainings)
-        last_save = time.monotonic()
-        name = f"{trainings[0].fit.phase} x{runs}"
-        for first in tqdm(blocks, desc=name, mininterval=5.0, disable=len(blocks) < 10):
-            done = step.block(first, min(BLOCK, steps - first))
+    if not blocks:
+        for training in trainings:
+            training.finish()
+        return
+    step = _Step(trainings)
+    together = sum(len(training.fit.group.runs) for training in trainings)
+    last_save = time.monotonic()
+    name = f"{trainings[0].fit.phase} x{together}"
+    for first in tqdm(blocks, desc=name, mininterval=5.0, disable=len(blocks) < 10):
+        done = step.block(first, min(BLOCK, steps - first))
+        for training in trainings:
+            training.log()
+        if done == steps or time.monotonic() - last_save > CHECKPOINT_S:
             for training in trainings:
-                training.log()
-            if done == steps or time.monotonic() - last_save > CHECKPOINT_S:
-                for training in trainings:
-                    training.save()
-                last_save = time.monotonic()
+                training.save()
+            last_save = time.monotonic()
     for training in trainings:
         training.finish()
-    if blocks:
-        seconds = time.perf_counter() - start
-        speed = step.speed()
-        for training in trainings:
-            _write_costs(training.fit, steps - begun, seconds, runs, speed)
+    seconds = time.perf_counter() - start
+    speed = step.speed()
+    for training in trainings:
+        _write_costs(training.fit, steps - begun, seconds, together, speed)
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

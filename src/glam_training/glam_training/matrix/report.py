@@ -245,9 +245,9 @@ def _cost(records: Sequence[CellRecord]) -> str:
     lines = [
         "## Cost",
         "",
-        "Medians over the cells. Runs of one shape may be trained together; the time of the group and the runs in it "
-        "stand side by side; of a run that was cut short and resumed, at least its stages count. Rollouts: seconds of "
-        "one core per episode.",
+        "Medians over the cells. Runs may be trained together; the time of all and their number stand side by side; "
+        "of a run that was cut short and resumed, at least its stages count. Rollouts: seconds of one core per "
+        "episode.",
         "",
         "| machine | suite | budget | method | cells | training, s | runs together | peak memory, MB | "
         "on the GPU, MB | rollout, s |",
