@@ -145,11 +145,8 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
         path = page.with_name(f"{stem.name}_{suite}_{budget}_auxiliary.png")
         add(plot_curves(path, auxiliary, colours, title, "further demonstrations"), title)
 
-    ablations = (
-        []
-        if suite == "images"
-        else _ablation_rows(table, replace(base, method="glam", target_episodes=scarce["stack_two"]))
-    )
+    ours = "glam" if suite == "state" else "glam_o"
+    ablations = _ablation_rows(table, replace(base, method=ours, target_episodes=scarce["stack_two"]))
     if ablations:
         lines = [f"| {name} | {entry} |" for name, entry in ablations]
         header = f"### Ablations on stack_two, {scarce['stack_two']} target and {AUXILIARY} auxiliary demonstrations"
@@ -219,7 +216,7 @@ def _curve_table(curves: dict[str, list[tuple[int, Pooled]]], axis: str) -> str:
 def _ablation_rows(table: Table, base: Experiment) -> list[tuple[str, Pooled]]:
     rows = [
         (name, entry)
-        for name, switches in {"GLAM": Switches(), **ABLATIONS}.items()
+        for name, switches in {METHOD_NAMES[base.method]: Switches(), **ABLATIONS}.items()
         if (entry := table.get(replace(base, switches=switches))) is not None
     ]
     return rows if len(rows) > 1 else []

@@ -12,6 +12,9 @@ Demonstrations hold the tool upright to a milliradian. Standardised by that, the
 tilts when it is late would be five standard deviations, where no decoder was ever asked, and no answer can be trusted.
 """
 
+LEAST_WEIGHT = 0.01
+"""Of a direction of the latent space in a policy's loss, against the one that matters most."""
+
 
 class MLP(nn.Module):
     """Residual multi-layer perceptron: a linear lift, `depth` pre-norm residual blocks, a linear read-out.
@@ -76,6 +79,51 @@ class Standardizer(nn.Module):
     def inverse(self, x: Tensor) -> Tensor:
         """Standardised to raw, over the last axis."""
         return x * self.std + self.mean
+
+
+class LatentScale(Standardizer):
+    """Standardises latents; `weigh` can stretch the directions that matter, so that a squared error between two latents
+    is about what it does to the action.
+
+    Args:
+        size: d.
+    """
+
+    stretch: Tensor
+    unstretch: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.register_buffer("stretch", torch.eye(size))
+        self.register_buffer("unstretch", torch.eye(size))
+
+    def weigh(self, metric: Tensor, values: Tensor) -> None:
+        """Stretch by the square root of a metric; latents then have unit variance on average over the components.
+
+        Args:
+            metric: (d, d) symmetric, positive semi-definite, in standardised latents.
+            values: (N, d) raw latents.
+        """
+        weights, directions = torch.linalg.eigh(metric)
+        # Directions that hardly matter keep a little weight, or undoing the stretch would blow up their errors.
+        weights = weights.clamp_min(0.0) / weights.max() + LEAST_WEIGHT
+        stretch = directions * weights.sqrt() @ directions.T
+        stretch = stretch / (super().forward(values) @ stretch).std()
+        self.stretch.copy_(stretch)
+        self.unstretch.copy_(torch.linalg.inv(stretch))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw to standardised and stretched, over the last axis."""
+        return super().forward(x) @ self.stretch
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Standardised and stretched to raw, over the last axis."""
+        return super().inverse(x @ self.unstretch)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: object) -> None:
+        for name in ("stretch", "unstretch"):  # runs from before they existed
+            state_dict.setdefault(f"{prefix}{name}", torch.eye(len(self.mean)))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
 class ActionScale(Standardizer):
