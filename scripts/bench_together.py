@@ -54,6 +54,7 @@ def main(config: Config) -> None:
     for name, cells in companies.items():
         with tempfile.TemporaryDirectory() as folder:
             jobs = [Job(c, _stores(config.data / c.task), Path(folder) / str(i)) for i, c in enumerate(cells)]
+            torch.cuda.reset_peak_memory_stats()
             start = time.perf_counter()
             train_many(jobs)
             wall = time.perf_counter() - start

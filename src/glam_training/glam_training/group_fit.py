@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from tqdm import tqdm
 
-from glam_core.errors import DataError
+from glam_core.errors import DataError, GlamError
 from glam_training.fit import OptimConfig
 from glam_training.run import Run
 
@@ -32,7 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 
 BLOCK = 100
 """Steps between two looks at the losses. Randomness is seeded anew for each block, and checkpoints lie between blocks:
-a resumed run repeats an uninterrupted one."""
+runs that are resumed in the same company repeat uninterrupted ones."""
 CHECKPOINT_S = 60.0
 LOG_BLOCKS = 5
 COSTS_FILE = "costs.json"
@@ -95,18 +95,34 @@ def fit_group(objectives: Sequence[nn.Module], draw: Draw, config: OptimConfig, 
 
 
 def take_courses(courses: Sequence[Course]) -> None:
-    """Follow courses to their ends; what several of them want at the same time is fitted together.
+    """Follow courses to their ends; what several of them want at the same time is fitted together. A course that fails
+    between its fits, at bad data for instance, holds up no other.
 
     Raises:
-        See `fit_together`.
+        GlamError: the first course's that failed, when all others are done.
+        DataError: see `fit_together`; at once.
     """
-    waiting = [(course, fit) for course in courses if (fit := next(course, None)) is not None]
+    failures: list[GlamError] = []
+
+    def advance(some: Sequence[Course]) -> list[tuple[Course, Fit]]:
+        wanted = []
+        for course in some:
+            try:
+                fit = next(course, None)
+            except GlamError as error:
+                failures.append(error)
+            else:
+                wanted += [] if fit is None else [(course, fit)]
+        return wanted
+
+    waiting = advance(courses)
     while waiting:
         phase = min((fit.phase for _, fit in waiting), key=PHASES.index)
-        chosen = [course for course, fit in waiting if fit.phase == phase]
         fit_together([fit for _, fit in waiting if fit.phase == phase])
         others = [(course, fit) for course, fit in waiting if fit.phase != phase]
-        waiting = others + [(course, fit) for course in chosen if (fit := next(course, None)) is not None]
+        waiting = others + advance([course for course, fit in waiting if fit.phase == phase])
+    if failures:
+        raise failures[0]
 
 
 def fit_together(fits: Sequence[Fit]) -> None:

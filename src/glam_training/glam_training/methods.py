@@ -27,7 +27,7 @@ from glam_training.data.sampler import target_share
 from glam_training.evaluate import Policy
 from glam_training.experiment import LATENT_METHODS, Budget, Experiment, Job, Stores, Switches
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Course, Fit, Group, take_courses
+from glam_training.group_fit import PHASES, Course, Fit, Group, take_courses
 from glam_training.models.blocks import ActionScale
 from glam_training.models.latent import LatentModel
 from glam_training.models.mip import Mip, MipConfig
@@ -215,11 +215,20 @@ def _groups(jobs: Sequence[Job], size: int) -> Iterable[list[Job]]:
     buckets: dict[Any, list[Job]] = {}
     for job in jobs:
         e = job.experiment
-        key = (job.stores, e.task, e.suite, e.action_space, e.budget, stage_1_shape(e), e.method == "bc_mse")
+        shape = (e.task, e.suite, e.action_space, e.budget, stage_1_shape(e), e.method == "bc_mse")
+        key = (job.stores, *shape, _standing(job.out))
         buckets.setdefault(key, []).append(job)
     for bucket in buckets.values():
         for start in range(0, len(bucket), size):
             yield bucket[start : start + size]
+
+
+def _standing(out: Path) -> tuple[int, ...]:
+    """Steps of each phase that a run has done: only runs that stand alike can go on as one group."""
+    if not (out / "run.json").exists():
+        return (0,) * len(PHASES)
+    states = (Run.open(out).latest(phase) for phase in PHASES)
+    return tuple(0 if state is None else int(state["step"]) for state in states)
 
 
 def _course(jobs: Sequence[Job], device: torch.device) -> Course:

@@ -29,7 +29,7 @@ REFIT_NOISE = 0.2
 """Standard deviation of the noise on latents in the decoder's refit, in standard deviations of the latents, for models
 that do not say themselves how sure they are of a latent."""
 WEIGHED = 2000
-"""Target transitions on which is measured what the decoder makes of latents."""
+"""Most target transitions on which is measured what the decoder makes of latents."""
 BRISK_SHARE = 1 / 3
 """Share of the target transitions that `Switches.tempo` shows at double speed."""
 
@@ -301,7 +301,7 @@ class _Stage1:
             z = self.infer(i, sides)
             model.latent.fit(z[torch.cat(sides)])
             if self.experiments[i].switches.weigh:
-                some = self.target[i][:: max(1, len(self.target[i]) // WEIGHED)]
+                some = self.target[i][:: -(-len(self.target[i]) // WEIGHED)]
                 metric = sensitivity(model, self.pool.state[some], z[some])
                 model.latent.weigh(metric, z[torch.cat(sides)])
             labels.append(model.latent(z))

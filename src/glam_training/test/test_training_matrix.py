@@ -23,6 +23,7 @@ from glam_training.matrix.presets import Part, Preset, normalised
 from glam_training.matrix.record import cell_name, cell_path, read_record
 from glam_training.matrix.runner import MatrixConfig, run_matrix
 from glam_training.matrix.selection import group_cells, select_cells
+from glam_training.matrix.stores import StoreNeed
 
 STATION = Path(__file__).parents[3] / "config/stations/sim.yaml"
 CELLS = tuple(
@@ -135,6 +136,23 @@ def test_ray_measures_the_same_cells(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
     summary = run_matrix(config(tmp_path, ray="local"), stand_in.METHODS, PRESET)
     assert (summary.measured, summary.left, summary.failed) == (4, 0, {})
+
+
+@pytest.mark.sim
+def test_demonstrations_that_cannot_be_recorded_fail_their_own_cells_only(tmp_path, monkeypatch):
+    bad = replace(CELLS[0], task="place")
+    record = StoreNeed.record
+
+    def refuse(need, workers):
+        if need.task == "place":
+            raise DataError("the expert is broken")
+        record(need, workers)
+
+    monkeypatch.setattr(StoreNeed, "record", refuse)
+    preset = replace(PRESET, parts=(Part("few", (bad, *CELLS[:2])),))
+    summary = run_matrix(config(tmp_path, together=3), stand_in.METHODS, preset)
+    assert (summary.measured, summary.left) == (2, 1)
+    assert [reason for name, reason in summary.failed.items() if "place" in name] == ["DataError: the expert is broken"]
 
 
 def test_groups_hold_one_suite_and_budget():

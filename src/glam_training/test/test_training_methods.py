@@ -15,12 +15,15 @@ from glam_core.errors import ConfigurationError, DataError
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
 from glam_training import group_fit
+from glam_training.data.sampler import target_share
 from glam_training.encoders import encoder_folder
 from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
 from glam_training.export import ExportConfig, export
 from glam_training.fit import OptimConfig
 from glam_training.group_fit import Fit, Group, _Step, _Training, fit_group, take_courses
 from glam_training.methods import is_finished, load, policy, train, train_many
+from glam_training.perceive import perceive
+from glam_training.pool import make_pool
 from glam_training.run import Run
 from glam_training.targets import brisk_action
 
@@ -182,6 +185,55 @@ def test_groups_of_different_shapes_learn_together_what_they_learn_alone(tmp_pat
     for name in kinds:
         torch.testing.assert_close(together[name], alone[name], **exact)
     assert not torch.allclose(alone["one"], alone["labeller"])  # two phases are more than one
+
+
+def test_a_course_that_fails_holds_up_no_other(tmp_path):
+    optim = OptimConfig(steps=3, warmup_steps=1)
+    data = torch.ones(1, 4, 3), torch.ones(1, 4, 2)
+    ends = []
+
+    def course(name: str, bad: bool):
+        with Run.create(tmp_path / name, {"seed": 0}, {}) as run:
+            yield Fit([Line(0.0)], lambda: data, optim, Group([run], [0], CPU), "stage_1")
+            if bad:
+                raise DataError(f"{name} is bad")
+            ends.append(name)
+
+    with pytest.raises(DataError, match="b is bad"):
+        take_courses([course("a", False), course("b", True), course("c", False)])
+    assert ends == ["a", "c"]
+
+
+def test_runs_that_stopped_at_different_steps_go_on_apart(stores, tmp_path, monkeypatch):
+    jobs = [Job(Experiment(method="mip", seed=seed, **TINY), stores, tmp_path / str(seed)) for seed in (0, 1)]
+
+    class Killed(Exception):
+        pass
+
+    def kill(training):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Training, "finish", kill)
+        with pytest.raises(Killed):
+            train_many(jobs[:1], CPU)
+    assert (jobs[0].out / "policy.pt").exists()
+    outs = train_many(jobs, CPU, group_size=2)
+    assert all(is_finished(out) for out in outs)
+
+
+@pytest.mark.parametrize("auxiliary", [1, 5])
+def test_a_policy_draws_the_target_by_its_share(stores, tmp_path, monkeypatch, auxiliary):
+    fits = []
+    monkeypatch.setattr(group_fit, "fit_together", fits.extend)
+    fields = {**TINY, "target_episodes": 1, "auxiliary_episodes": auxiliary}
+    experiment = Experiment(method="pose_cotraining", **fields)
+    train(experiment, stores, tmp_path / "run")
+    pool = make_pool(perceive(experiment, stores, CPU).sources, CPU)
+    target, others = pool.all_rows(0, 0), pool.all_rows(1, 1)
+    drawn = torch.cat([fits[0].draw()[0][0] for _ in range(100)])
+    of_target = (drawn[:, None] == pool.moments[target]).all(-1).any(1)
+    assert float(of_target.float().mean()) == pytest.approx(target_share(len(target), len(others)), abs=0.03)
 
 
 @pytest.mark.parametrize("method", ["glam", "laom"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glam_core.errors import ConfigurationError
+from glam_core.errors import ConfigurationError, DataError
 from glam_training.models.blocks import STATE_FLOOR, LatentScale
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
 from glam_training.models.latent import LatentSizes, forward_loss, sensitivity
@@ -275,3 +275,19 @@ def test_runs_from_before_latents_could_be_weighed_still_load():
     old = {"mean": torch.ones(4), "std": torch.full((4,), 2.0)}
     scale.load_state_dict(old)
     torch.testing.assert_close(scale(torch.full((1, 4), 3.0)), torch.ones(1, 4))
+
+
+def test_latents_that_nothing_reads_are_not_weighed():
+    with pytest.raises(DataError, match="does not read its latent"):
+        LatentScale(3).weigh(torch.zeros(3, 3), torch.randn(9, 3))
+
+
+def test_both_terms_of_mip_in_one_pass_are_the_two_passes():
+    torch.manual_seed(0)
+    mip = Mip(6, 3, MipConfig(chunk_length=4, width=16)).eval()
+    o, a, noise, mask = torch.randn(5, 6), torch.randn(5, 4, 3), torch.randn(5, 4, 3), torch.ones(5, 4)
+    mask[1, 2:] = 0.0
+    first = (mip.predict(o, torch.zeros_like(a), 0.0) - a).square() / T_STAR**2
+    second = (mip.predict(o, a + (1 - T_STAR) * noise, T_STAR) - a).square() / (1 - T_STAR) ** 2
+    wanted = ((first + second).mean(-1) * mask).sum() / mask.sum()
+    torch.testing.assert_close(mip_loss(mip, o, a, mask, noise), wanted)

@@ -209,14 +209,16 @@ class _Matrix:
             busy = len(self._trainings) + (len(self._rollouts) if self._executor.shared else 0)
             if busy >= self._executor.trainings or len(self._rollouts) >= BACKLOG * self._executor.simulations:
                 return
-            recordings = [self._recordings[need] for cell in group for need in self._needs(cell)]
-            broken = next((r.exception() for r in recordings if r.done() and r.exception()), None)
-            if broken is not None:
+            for cell in list(group):
+                recordings = [self._recordings[need] for need in self._needs(cell)]
+                broken = next((r.exception() for r in recordings if r.done() and r.exception()), None)
+                if broken is not None:
+                    group.remove(cell)
+                    self._fail([cell], broken)
+            if all(self._recordings[need].done() for cell in group for need in self._needs(cell)):
                 groups.remove(group)
-                self._fail(group, broken)
-            elif all(recording.done() for recording in recordings):
-                groups.remove(group)
-                self._trainings[self._executor.train(train, self._methods, [self._job(c) for c in group])] = group
+                if group:
+                    self._trainings[self._executor.train(train, self._methods, [self._job(c) for c in group])] = group
 
     def _await(self, groups: deque[list[Experiment]]) -> None:
         """Wait until something is done, and deal with it."""

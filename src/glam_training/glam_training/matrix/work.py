@@ -63,11 +63,14 @@ def train(methods: Methods, jobs: list[Job]) -> TrainedTogether:
     """Train cells together in this process; where that fails, one by one, so that one bad run spoils no other."""
     failures = [""] * len(jobs)
     with _Meter() as meter:
+        together = True
         try:
             methods.train(jobs)
         except GlamError:
             if len(jobs) == 1:
                 raise
+            together = False  # what the exception holds, the whole company's data, is let go first
+        if not together:
             failures = [_train_alone(methods, job) for job in jobs]
     return TrainedTogether(meter.cost, tuple(failures))
 
