@@ -253,13 +253,12 @@ def _cost(records: Sequence[CellRecord]) -> str:
     order = list(METHODS)
     for key in sorted(groups, key=lambda k: (k[0], k[1] != "state", k[2], order.index(k[3]))):
         group = groups[key]
-        costs = [record.cost for record in group]
-        values = [median(map(_training_s, group)), median(cost["trained_together"] for cost in costs)]
-        memory = [median(cost[name] for cost in costs) for name in ("training_peak_memory_mb", "training_peak_gpu_mb")]
+        values = [median(map(_training_s, group)), median(record.cost["trained_together"] for record in group)]
+        memory = [median(_peak_mb(record, on_gpu) for record in group) for on_gpu in (False, True)]
         rollout = median(record.cost["rollouts_core_s"] / record.n for record in group)
         lines.append(
             f"| {' | '.join(key)} | {len(group)} | {values[0]:.0f} | {values[1]:.0f} | "
-            f"{memory[0]:.0f} | {memory[1]:.0f} | {rollout:.2f} |"
+            f"{_or_dash(memory[0])} | {_or_dash(memory[1])} | {rollout:.2f} |"
         )
     return "\n".join([*lines, "", *_stage_costs(records)])
 
@@ -267,6 +266,17 @@ def _cost(records: Sequence[CellRecord]) -> str:
 def _training_s(record: CellRecord) -> float:
     """What training took: the record's own number is that of its last call alone."""
     return max(record.cost["training_s"], sum(stage["seconds"] for stage in record.stages.values()))
+
+
+def _peak_mb(record: CellRecord, on_gpu: bool) -> float:
+    """Peak memory of training, likewise; 0 where it was not measured."""
+    last = record.cost["training_peak_gpu_mb" if on_gpu else "training_peak_memory_mb"]
+    stages = [s["peak_memory_mib"] for s in record.stages.values() if s["device"].startswith("cpu") != on_gpu]
+    return max(last, *stages, 0.0)
+
+
+def _or_dash(number: float) -> str:
+    return f"{number:.0f}" if number else "-"
 
 
 def _stage_costs(records: Sequence[CellRecord]) -> list[str]:
