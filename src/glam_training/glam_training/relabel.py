@@ -15,7 +15,7 @@ from glam_core.errors import DataError
 from glam_training.data.sampler import transitions
 from glam_training.data.store import Store
 from glam_training.slots import Slots, Source, compute_slots
-from glam_training.stage1 import TrainedGlam, infer_latents, load_glam
+from glam_training.stage1 import TrainedGlam, infer_posterior, load_glam
 
 LATENT_FILE = "latents.npz"
 
@@ -53,7 +53,7 @@ def relabel(run: Path) -> Relabelled:
     path = run / LATENT_FILE
     if not path.exists():
         pairs = [torch.from_numpy(transitions(s.episode_ends, k)) for s in slots]
-        raw = [infer_latents(trained.glam, s, p) for s, p in zip(slots, pairs, strict=True)]
+        raw = [infer_posterior(trained.glam, s, p)[0] for s, p in zip(slots, pairs, strict=True)]
         trained.glam.latent.fit(torch.cat(raw))
         arrays = {"mean": trained.glam.latent.mean.numpy(), "std": trained.glam.latent.std.numpy()}
         for i, (s, p, z) in enumerate(zip(slots, pairs, raw, strict=True)):

@@ -53,9 +53,7 @@ class GlamTrainConfig:
     segmenter: OptimConfig = OptimConfig(steps=800, batch_size=48, learning_rate=2e-3, ema_decay=0.99)
     optim: OptimConfig = OptimConfig(steps=4000)
     refit: OptimConfig = OptimConfig(steps=1500)
-    """Last phase: the decoder alone, on the mean latents of the frozen IDM with noise."""
-    refit_noise: float = 0.2
-    """Standard deviation of that noise, in standard deviations of the latents."""
+    """Last phase: the decoder alone, on latents drawn from the frozen IDM's posterior."""
     seed: int = 0
     device: DeviceConfig = field(default_factory=DeviceConfig)
 
@@ -191,22 +189,21 @@ class GlamObjective(nn.Module):
 
 
 def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, config: GlamTrainConfig, run: Run) -> Glam:
-    """Train the decoder alone on mean IDM latents with noise: what the policy will feed it is never an exact posterior
-    mean.
+    """Train the decoder alone on latents of the frozen IDM, drawn from its posterior: what the policy will feed it is
+    never an exact posterior mean.
 
     Departure from the published description, found to matter from images by our prototype.
     """
     if config.refit.steps == 0:
         return glam
     fabric = make_fabric(config.device)
-    z = infer_latents(glam, target, pairs)
+    mean, std = infer_posterior(glam, target, pairs)
     state, action = target.state[pairs[:, 0]], glam.action(chunks)
-    scale = config.refit_noise * z.std(0)
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        index = random_rows(len(z), config.refit.batch_size, generator)
-        noisy = z[index] + scale * torch.randn(len(index), z.shape[1], generator=generator)
-        return tuple(x.to(fabric.device) for x in (state[index], noisy, action[index]))
+        index = random_rows(len(mean), config.refit.batch_size, generator)
+        z = mean[index] + std[index] * torch.randn(len(index), mean.shape[1], generator=generator)
+        return tuple(x.to(fabric.device) for x in (state[index], z, action[index]))
 
     objective = fit(
         DecoderObjective(glam), draw, config.refit, run=run, fabric=fabric, phase="decoder", seed=config.seed
@@ -217,10 +214,11 @@ def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, conf
 
 
 @torch.inference_mode()
-def infer_latents(glam: Glam, slots: Slots, pairs: Tensor, batch: int = 1024) -> Tensor:
-    """Means of q_phi(z | o, o') for rows `pairs` (M, 2): (M, d) float32, not standardised."""
-    means = [glam.infer(slots.moments[part[:, 0]], slots.moments[part[:, 1]]).mean for part in pairs.split(batch)]
-    return torch.cat(means)
+def infer_posterior(glam: Glam, slots: Slots, pairs: Tensor, batch: int = 1024) -> tuple[Tensor, Tensor]:
+    """Means and standard deviations of q_phi(z | o, o') for rows `pairs` (M, 2): each (M, d) float32, not
+    standardised."""
+    parts = [glam.infer(slots.moments[part[:, 0]], slots.moments[part[:, 1]]) for part in pairs.split(batch)]
+    return torch.cat([q.mean for q in parts]), torch.cat([(0.5 * q.log_var).exp() for q in parts])
 
 
 def chunk_actions(action: Tensor, first: Tensor, k: int) -> Tensor:
