@@ -21,7 +21,8 @@ from glam_training.contract import Contract
 from glam_training.data.store import Store
 from glam_training.experiment import Experiment
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Group, fit_group
+from glam_training.group_fit import fit_group
+from glam_training.group_training import Group
 from glam_training.locks import alone_in
 from glam_training.models.keypoints import KeypointObjective, KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, to_network_range

@@ -23,11 +23,12 @@ from glam_core.observation import Observation
 from glam_core.spec import ActionSpec, ObsSpec
 from glam_training.config import plain
 from glam_training.contract import Contract
-from glam_training.data.sampler import target_share
+from glam_training.data.sampler import LEAST_TARGET_SHARE, target_share
 from glam_training.evaluate import Policy
 from glam_training.experiment import LATENT_METHODS, Budget, Experiment, Job, Stores, Switches
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import PHASES, Course, Fit, Group, take_courses
+from glam_training.group_fit import PHASES, Course, take_courses
+from glam_training.group_training import Fit, Group
 from glam_training.models.blocks import ActionScale
 from glam_training.models.latent import LatentModel
 from glam_training.models.mip import Mip, MipConfig
@@ -306,6 +307,7 @@ def _config(experiment: Experiment) -> dict[str, Any]:
         "experiment": plain(experiment),
         "sizes": plain(experiment.sizes),
         "perception": plain(PerceptionConfig()),
+        "least_target_share": LEAST_TARGET_SHARE,
         "seed": experiment.seed,
     }
 

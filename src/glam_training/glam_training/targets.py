@@ -13,7 +13,7 @@ from glam_core.spec import ActionSpec
 from glam_training.contract import Contract
 from glam_training.experiment import AUXILIARY_METHODS, GLAM_METHODS, LATENT_METHODS, Experiment
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Fit, Group
+from glam_training.group_training import Fit, Group
 from glam_training.models.blocks import ActionScale
 from glam_training.models.glam import UNREGULARISED, Glam, GlamConfig
 from glam_training.models.latent import LatentSizes, fit_standardizers, sensitivity

@@ -12,7 +12,8 @@ from glam_training import encoders
 from glam_training.config import plain
 from glam_training.encoders import Frames, photometric
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Group, fit_group
+from glam_training.group_fit import fit_group
+from glam_training.group_training import Group
 from glam_training.models.follow import Follower
 from glam_training.models.keypoints import KeypointObjective, KeypointPerception, keypoints_of
 from glam_training.models.perception import PerceptionConfig

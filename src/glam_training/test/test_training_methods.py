@@ -20,7 +20,9 @@ from glam_training.encoders import encoder_folder
 from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
 from glam_training.export import ExportConfig, export
 from glam_training.fit import OptimConfig
-from glam_training.group_fit import Fit, Group, _Step, _Training, fit_group, take_courses
+from glam_training.group_fit import fit_group, take_courses
+from glam_training.group_step import Step
+from glam_training.group_training import Fit, Group, Training
 from glam_training.methods import is_finished, load, policy, train, train_many
 from glam_training.perceive import perceive
 from glam_training.pool import make_pool
@@ -145,8 +147,8 @@ def test_a_captured_step_draws_anew_and_repeats_itself(tmp_path):
         torch.manual_seed(0)
         lines = [Noisy(float(i)) for i in (0, 1)]
         runs = [Run.create(tmp_path / f"{attempt}-{i}", {"seed": i}, {}) for i in (0, 1)]
-        training = _Training(Fit(lines, lambda: data, optim, Group(runs, (0, 1), device), "line"))
-        step = _Step([training])
+        training = Training(Fit(lines, lambda: data, optim, Group(runs, (0, 1), device), "line"))
+        step = Step([training])
         assert step._graph is not None
         losses = []
         for first in range(3):
@@ -214,7 +216,7 @@ def test_runs_that_stopped_at_different_steps_go_on_apart(stores, tmp_path, monk
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Training, "finish", kill)
+        patch.setattr(Training, "finish", kill)
         with pytest.raises(Killed):
             train_many(jobs[:1], CPU)
     assert (jobs[0].out / "policy.pt").exists()
