@@ -95,9 +95,6 @@ class Switches:
     regularise: bool = True
     """While stage 1 trains: noise on observations and robot states, dropout, and little weight of target transitions in
     the forward model."""
-    weigh: bool = False
-    """The policy's loss weighs directions of the latent space by what the decoder makes of them, instead of all alike.
-    """
     prediction: Literal["observation", "objects"] | None = None
     """What o and o' are in stage 1; None is the method's own choice (GLAM: observation, GLAM-O: objects)."""
 

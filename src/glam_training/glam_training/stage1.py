@@ -50,7 +50,7 @@ class GlamTrainConfig:
     """Cameras to use, all of the store when empty."""
     model: GlamConfig = GlamConfig()
     perception: PerceptionConfig = PerceptionConfig()
-    segmenter: OptimConfig = OptimConfig(steps=800, batch_size=48, learning_rate=2e-3, ema_decay=0.99)
+    segmenter: OptimConfig = OptimConfig(steps=2000, batch_size=48, learning_rate=2e-3, ema_decay=0.99)
     optim: OptimConfig = OptimConfig(steps=4000)
     refit: OptimConfig = OptimConfig(steps=1500)
     """Last phase: the decoder alone, on latents drawn from the frozen IDM's posterior."""

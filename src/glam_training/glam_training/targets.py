@@ -16,7 +16,7 @@ from glam_training.fit import OptimConfig
 from glam_training.group_training import Fit, Group
 from glam_training.models.blocks import ActionScale
 from glam_training.models.glam import UNREGULARISED, Glam, GlamConfig
-from glam_training.models.latent import LatentSizes, fit_standardizers, sensitivity
+from glam_training.models.latent import LatentSizes, fit_standardizers
 from glam_training.models.objectives import DecoderObjective, GlamObjective, ModelObjective
 from glam_training.models.rivals.clam import Clam, clam_loss
 from glam_training.models.rivals.laom import Laom, laom_loss
@@ -28,8 +28,6 @@ from glam_training.pool import Pool, Rows, make_rows
 REFIT_NOISE = 0.2
 """Standard deviation of the noise on latents in the decoder's refit, in standard deviations of the latents, for models
 that do not say themselves how sure they are of a latent."""
-WEIGHED = 2000
-"""Most target transitions on which is measured what the decoder makes of latents."""
 BRISK_SHARE = 1 / 3
 """Share of the target transitions that `Switches.tempo` shows at double speed."""
 
@@ -300,10 +298,6 @@ class _Stage1:
             sides = [self.target[i], *([] if self.others[i] is None else [self.others[i]])]
             z = self.infer(i, sides)
             model.latent.fit(z[torch.cat(sides)])
-            if self.experiments[i].switches.weigh:
-                some = self.target[i][:: -(-len(self.target[i]) // WEIGHED)]
-                metric = sensitivity(model, self.pool.state[some], z[some])
-                model.latent.weigh(metric, z[torch.cat(sides)])
             labels.append(model.latent(z))
             rows.append(tuple(sides))
         outputs = [None] * len(rows)

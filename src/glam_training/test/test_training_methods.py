@@ -68,19 +68,6 @@ def test_every_method_trains_in_a_group_and_acts(stores, tmp_path, method, devic
     assert load(outs[0]).record["config"]["experiment"]["method"] == method
 
 
-def test_weighed_latents_train_and_act(stores, tmp_path):
-    plain, weighed = (Experiment(method="glam", switches=Switches(weigh=w), **TINY) for w in (False, True))
-    runs = [load(train(e, stores, tmp_path / str(e.switches.weigh))) for e in (plain, weighed)]
-    eye = torch.eye(16)
-    assert torch.equal(runs[0].model.latent.stretch, eye)
-    assert not torch.allclose(runs[1].model.latent.stretch, eye, atol=0.1)
-    # Stage 1 is the same, so the same raw latent is the same action, told in other coordinates.
-    z, state = torch.randn(3, 16), torch.randn(3, 10)
-    with torch.no_grad():
-        actions = [run.decoder(run.model.latent(z), state) for run in runs]
-    torch.testing.assert_close(actions[0], actions[1], atol=1e-4, rtol=1e-4)
-
-
 class Line(nn.Module):
     """y = w x + b + offset, with a buffer that differs from run to run."""
 

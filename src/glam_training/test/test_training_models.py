@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glam_core.errors import ConfigurationError, DataError
-from glam_training.models.blocks import STATE_FLOOR, LatentScale
+from glam_core.errors import ConfigurationError
+from glam_training.models.blocks import STATE_FLOOR
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
-from glam_training.models.latent import LatentSizes, forward_loss, sensitivity
+from glam_training.models.latent import LatentSizes, forward_loss
 from glam_training.models.mip import T_STAR, Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet, ImagePerception, PerceptionConfig, glimpses, mask_moments
 from glam_training.models.rivals.clam import Clam
@@ -247,39 +247,6 @@ def test_perception_shapes_and_feature_size():
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         GlamConfig().beta = 1.0  # type: ignore[misc]
-
-
-def test_weighed_latents_are_as_far_apart_as_their_actions():
-    torch.manual_seed(0)
-    model = Glam(6, 0.02, 10, 5, GlamConfig(latent_size=8)).eval()
-    with torch.no_grad():
-        model.decoder.lift.weight[:, 10 + 4 :].zero_()  # the decoder does not read the last four components
-        z, state = torch.randn(500, 8) * torch.linspace(1.0, 3.0, 8), torch.randn(500, 10)
-        model.latent.fit(z)
-        model.latent.weigh(sensitivity(model, state, z), z)
-        y = model.latent(z)
-        torch.testing.assert_close(model.latent.inverse(y), z, atol=1e-4, rtol=1e-4)
-        assert float(y.std()) == pytest.approx(1.0, abs=1e-3)
-
-        def moved(component: int) -> float:
-            other = z.clone()
-            other[:, component] += model.latent.std[component]
-            return float((model.latent(other) - y).norm(dim=1).mean())
-
-        read, unread = [moved(i) for i in range(4)], [moved(i) for i in range(4, 8)]
-        assert min(read) > 2.0 * max(unread) > 0.0
-
-
-def test_runs_from_before_latents_could_be_weighed_still_load():
-    scale = LatentScale(4)
-    old = {"mean": torch.ones(4), "std": torch.full((4,), 2.0)}
-    scale.load_state_dict(old)
-    torch.testing.assert_close(scale(torch.full((1, 4), 3.0)), torch.ones(1, 4))
-
-
-def test_latents_that_nothing_reads_are_not_weighed():
-    with pytest.raises(DataError, match="does not read its latent"):
-        LatentScale(3).weigh(torch.zeros(3, 3), torch.randn(9, 3))
 
 
 def test_both_terms_of_mip_in_one_pass_are_the_two_passes():

@@ -46,7 +46,6 @@ def with_encoders(methods: Iterable[str]) -> tuple[tuple[str, Encoder], ...]:
     return tuple((method, encoder) for encoder, method in pairs if (method, encoder) not in same)
 
 
-WEIGHED = Switches(weigh=True)
 ABLATIONS: dict[str, Switches] = {
     "no alignment": Switches(align=False),
     "al = 0": Switches(alignment_balance=0.0),
@@ -66,7 +65,6 @@ ABLATIONS: dict[str, Switches] = {
     "k = 4": Switches(step=4),
     "double tempo": Switches(tempo=True),
     "not regularised": Switches(regularise=False),
-    "latents weighed": WEIGHED,
     "predicts objects": Switches(prediction="objects"),
 }
 """GLAM with one thing changed."""
@@ -111,7 +109,7 @@ def preset(name: str) -> Preset:
 def _cpu() -> Preset:
     """Two cores: the state suite complete, the image suite on two tasks."""
     images = _images("small", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
-    return Preset((*_state_parts("small"), images, _image_ablations("small")), 50, STORE_EPISODES)
+    return Preset((*_state_parts("small"), images), 50, STORE_EPISODES)
 
 
 def _gpu() -> Preset:
@@ -120,7 +118,7 @@ def _gpu() -> Preset:
     first = _images("paper", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
     everything = _images("paper", TASKS, with_encoders(BY_WORTH), "images_all")
     rest = tuple(cell for cell in everything.cells if cell not in first.cells)
-    parts = (curve, tasks, first, _image_ablations("paper"), *others, replace(everything, cells=rest))
+    parts = (curve, tasks, first, *others, replace(everything, cells=rest))
     return Preset(parts, 50, STORE_EPISODES)
 
 
@@ -167,14 +165,6 @@ def _images(budget: str, tasks: Iterable[str], cells: Iterable[tuple[str, Encode
         for seed in SEEDS
     ]
     return _part(name, [experiments])
-
-
-def _image_ablations(budget: str) -> Part:
-    """GLAM-O from images with one thing changed."""
-    base = Experiment(
-        "stack_two", "glam_o", "images", target_episodes=IMAGE_SCARCE["stack_two"], budget=budget, switches=WEIGHED
-    )
-    return _part("image_ablations", [[replace(base, seed=seed) for seed in SEEDS]])
 
 
 def _part(name: str, cells: Iterable[Iterable[Experiment]]) -> Part:

@@ -5,17 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from glam_core.errors import DataError
-
 STATE_FLOOR = 0.05
 """Least standard deviation of a component of the robot state (m, 1, rad).
 
 Demonstrations hold the tool upright to a milliradian. Standardised by that, the five milliradians by which a real arm
 tilts when it is late would be five standard deviations, where no decoder was ever asked, and no answer can be trusted.
 """
-
-LEAST_WEIGHT = 0.01
-"""Of a direction of the latent space in a policy's loss, against the one that matters most."""
 
 
 class MLP(nn.Module):
@@ -81,62 +76,6 @@ class Standardizer(nn.Module):
     def inverse(self, x: Tensor) -> Tensor:
         """Standardised to raw, over the last axis."""
         return x * self.std + self.mean
-
-
-class LatentScale(Standardizer):
-    """Standardises latents; `weigh` can stretch the directions that matter, so that a squared error between two latents
-    is about what it does to the action.
-
-    Args:
-        size: d.
-    """
-
-    stretch: Tensor
-    unstretch: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self.register_buffer("stretch", torch.eye(size))
-        self.register_buffer("unstretch", torch.eye(size))
-        self.weighed = False  # then there is nothing to multiply, nor to round
-
-    def weigh(self, metric: Tensor, values: Tensor) -> None:
-        """Stretch by the square root of a metric; latents then have unit variance on average over the components.
-
-        Args:
-            metric: (d, d) symmetric, positive semi-definite, in standardised latents.
-            values: (N, d) raw latents.
-
-        Raises:
-            DataError: nothing matters, or a weight is not finite.
-        """
-        if not torch.isfinite(metric).all() or not metric.any():
-            raise DataError(
-                "the action decoder does not read its latent, so latents cannot be weighed; stage 1 has learnt "
-                "nothing: check its losses, or train without `weigh`"
-            )
-        weights, directions = torch.linalg.eigh(metric)
-        # Directions that hardly matter keep a little weight, or undoing the stretch would blow up their errors.
-        weights = weights.clamp_min(0.0) / weights.max() + LEAST_WEIGHT
-        stretch = directions * weights.sqrt() @ directions.T
-        stretch = stretch / (super().forward(values) @ stretch).std()
-        self.stretch.copy_(stretch)
-        self.unstretch.copy_(torch.linalg.inv(stretch))
-        self.weighed = True
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Raw to standardised and stretched, over the last axis."""
-        return super().forward(x) @ self.stretch if self.weighed else super().forward(x)
-
-    def inverse(self, x: Tensor) -> Tensor:
-        """Standardised and stretched to raw, over the last axis."""
-        return super().inverse(x @ self.unstretch if self.weighed else x)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *arguments: object) -> None:
-        for name in ("stretch", "unstretch"):  # runs from before they existed
-            state_dict.setdefault(f"{prefix}{name}", torch.eye(len(self.mean)))
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
-        self.weighed = not torch.equal(self.stretch, torch.eye(len(self.stretch), device=self.stretch.device))
 
 
 class ActionScale(Standardizer):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError
-from glam_training.models.blocks import MLP, STATE_FLOOR, ActionScale, LatentScale, Standardizer
+from glam_training.models.blocks import MLP, STATE_FLOOR, ActionScale, Standardizer
 from glam_training.models.latent import (
     CHANGE_LIMIT,
     DROPOUT,
@@ -141,7 +141,7 @@ class Glam(nn.Module):
         self.change = Standardizer(moment_size, minimum_std=0.1 * moment_floor)
         self.state = Standardizer(state_size, minimum_std=STATE_FLOOR, noise=config.state_noise)
         self.action = ActionScale(action_size)
-        self.latent = LatentScale(d)  # fitted when the data are relabelled: what the policy predicts has unit variance
+        self.latent = Standardizer(d)  # fitted when the data are relabelled: what the policy predicts has unit variance
         self.idm = MLP(2 * moment_size, 2 * d, *size)
         self.action_encoder = MLP(state_size + action_size, 2 * d, *size)
         self.forward_model = MLP(moment_size + d, moment_size, *size)

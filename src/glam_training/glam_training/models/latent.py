@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from glam_training.models.blocks import STATE_FLOOR, ActionScale, LatentScale, Standardizer
+from glam_training.models.blocks import STATE_FLOOR, ActionScale, Standardizer
 
 CHANGE_LIMIT = 5.0  # standard deviations; an object that appears or vanishes is an outlier, not a motion
 OBSERVATION_NOISE = 0.3
@@ -58,7 +58,7 @@ class LatentModel(Protocol):
     change: Standardizer
     state: Standardizer
     action: ActionScale
-    latent: LatentScale
+    latent: Standardizer
     decoder: nn.Module
 
     def infer_mean(self, moments: Tensor, next_moments: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def add_standardizers(model: nn.Module, sizes: LatentSizes) -> None:
     model.change = Standardizer(sizes.moments, minimum_std=0.1 * sizes.moment_floor)
     model.state = Standardizer(sizes.state, minimum_std=STATE_FLOOR, noise=STATE_NOISE)
     model.action = ActionScale(sizes.action)
-    model.latent = LatentScale(sizes.latent)
+    model.latent = Standardizer(sizes.latent)
 
 
 def fit_standardizers(
@@ -96,28 +96,6 @@ def fit_standardizers(
     model.change.mean.zero_()
     model.state.fit(state)
     model.action.fit(action)
-
-
-@torch.no_grad()
-def sensitivity(model: LatentModel, state: Tensor, z: Tensor) -> Tensor:
-    """What the decoder makes of a latent, as a metric: the mean of J^T J over transitions, where J is the Jacobian of
-    the standardised action with respect to the standardised latent.
-
-    Args:
-        model: whose decoder.
-        state: (N, S) raw robot states.
-        z: (N, d) raw latents.
-
-    Returns:
-        (d, d).
-    """
-    mean, std = model.latent.mean, model.latent.std
-
-    def act(standard: Tensor, s: Tensor) -> Tensor:
-        return model.decode(s[None], (standard * std + mean)[None])[0]
-
-    jacobian = torch.func.vmap(torch.func.jacrev(act))((z - mean) / std, state)
-    return torch.einsum("nad,nae->de", jacobian, jacobian) / len(z)
 
 
 def normalised_change(model: LatentModel, moments: Tensor, next_moments: Tensor) -> Tensor:
