@@ -16,6 +16,8 @@ from glam_training.models.latent import LatentSizes, forward_loss
 from glam_training.models.mip import T_STAR, Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet, ImagePerception, PerceptionConfig, glimpses, mask_moments
 from glam_training.models.rivals.clam import Clam
+from glam_training.slots import Slots
+from glam_training.stage1 import infer_posterior
 
 MOMENTS, STATE, ACTION, BATCH = 12, 10, 5, 32
 
@@ -247,6 +249,18 @@ def test_perception_shapes_and_feature_size():
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         GlamConfig().beta = 1.0  # type: ignore[misc]
+
+
+def test_posteriors_in_parts_are_those_of_the_whole():
+    torch.manual_seed(0)
+    model = Glam(6, 0.02, 10, 5, GlamConfig(latent_size=8)).eval()
+    slots = Slots(torch.randn(9, 6), torch.zeros(9, 0, 3, 1, 1), np.array([9]), None, None)
+    pairs = torch.stack([torch.arange(8), torch.arange(1, 9)], 1)
+    mean, std = infer_posterior(model, slots, pairs, batch=3)
+    with torch.no_grad():
+        whole = model.infer(slots.moments[:-1], slots.moments[1:])
+    torch.testing.assert_close(mean, whole.mean)
+    torch.testing.assert_close(std.square().log(), whole.log_var)
 
 
 def test_both_terms_of_mip_in_one_pass_are_the_two_passes():
