@@ -134,9 +134,9 @@ def _measured(manifest: Manifest, name: str) -> str:
 
 def _limits(manifest: Manifest) -> str:
     return (
-        f"Trained and measured in simulation only, on `{manifest.task}` with its objects, colours, cameras and lighting; "
-        "another scene, another camera pose or another gripper needs new demonstrations. The policy does not know what "
-        "it has not seen: keep the safety filter on and a hand on the stop button."
+        f"Trained and measured in simulation only, on `{manifest.task}` with its objects, colours, cameras and "
+        "lighting; another scene, another camera pose or another gripper needs new demonstrations. The policy does not "
+        "know what it has not seen: keep the safety filter on and a hand on the stop button."
     )
 
 
