@@ -15,6 +15,7 @@ from glam_training.matrix.pooling import Table
 from glam_training.matrix.presets import normalised, preset
 from glam_training.matrix.record import read_records
 from glam_training.matrix.report import ReportConfig, write_report
+from glam_training.matrix.shipped import shipped_bars
 
 
 def write(folder, method, successes, n=50, seeds=(0, 1, 2), **fields):
@@ -79,7 +80,7 @@ def test_bars(records):
 
 
 def test_page(records, tmp_path):
-    config = ReportConfig(records, tmp_path / "matrix.md")
+    config = ReportConfig(records, tmp_path / "matrix.md", tmp_path)
     paths = write_report(config)
     page = config.page.read_text()
     assert all(path.stat().st_size > 1000 for path in paths)
@@ -101,9 +102,42 @@ def test_tuning_records_are_refused(records, tmp_path):
     path = sorted(records.rglob("*.json"))[0]
     path.write_text(path.read_text().replace('"kind": "evaluation"', '"kind": "tuning"'))
     with pytest.raises(DataError, match="measured on the tuning starts"):
-        write_report(ReportConfig(records, tmp_path / "matrix.md"))
+        write_report(ReportConfig(records, tmp_path / "matrix.md", tmp_path))
     with pytest.raises(DataError, match="holds no records"):
-        write_report(ReportConfig(tmp_path / "nothing", tmp_path / "matrix.md"))
+        write_report(ReportConfig(tmp_path / "nothing", tmp_path / "matrix.md", tmp_path))
+
+
+def test_bars_of_single_models(tmp_path):
+    assert {bar.verdict for bar in shipped_bars(tmp_path)} == {"not measured"}
+
+    def put(name, **report):
+        (tmp_path / f"{name}.json").write_text(json.dumps(report))
+
+    put("eval_lift", n=100, successes=95, interval=[0.89, 0.98])
+    lift = shipped_bars(tmp_path)[0]
+    assert lift.verdict == "not measured" and "MIP not measured" in lift.measured
+    put("eval_lift_mip", n=100, successes=40, interval=[0.31, 0.50])
+    put("eval_stack_two", n=100, successes=79, interval=[0.70, 0.86])
+    put("eval_stack_two_mip", n=100, successes=60, interval=[0.50, 0.69])
+    gate = {"name": "cosine", "value": 0.95, "wanted": "> 0.9", "passed": True}
+    told = {"name": "KL", "value": 2.0, "wanted": "reported", "passed": None}
+    put("probe_lift", gates=[gate, told])
+    source = {"name": "umi", "error_median_m": 0.01, "shuffled_error_median_m": 0.08, "gripper_f1": 0.95}
+    put("transfer_lift", sources=[source])
+    lift, stack, gates, replay = shipped_bars(tmp_path)
+    assert (lift.verdict, stack.verdict) == ("reached", "not reached")
+    assert gates.verdict == replay.verdict == "reached"
+    assert gates.measured == "lift: 1 of 1"
+    assert replay.measured == "lift, umi: 1.0 cm, F1 0.95, 8.0 times"
+    put("probe_stack_two", gates=[{**gate, "value": 0.5, "passed": False}])
+    put("transfer_lift", sources=[source, {**source, "name": "twin", "gripper_f1": 0.8}])
+    gates, replay = shipped_bars(tmp_path)[2:]
+    assert gates.verdict == replay.verdict == "not reached"
+    assert gates.measured.endswith("stack_two: 0 of 1, not cosine: 0.5 (wanted > 0.9)")
+    assert replay.measured.endswith("lift, twin: 1.0 cm, F1 0.80, 8.0 times, missed")
+    put("eval_lift", n=0)
+    with pytest.raises(DataError, match="eval_lift.json is no report of its kind.*make it again"):
+        shipped_bars(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["cpu", "gpu", "smoke"])
@@ -122,6 +156,6 @@ def test_a_resumed_cell_costs_what_its_stages_took(tmp_path):
     record = json.loads(path.read_text())
     record["cost"]["training_s"] = 0.0  # all was done when the last call began
     path.write_text(json.dumps(record))
-    config = ReportConfig(tmp_path / "records", tmp_path / "matrix.md")
+    config = ReportConfig(tmp_path / "records", tmp_path / "matrix.md", tmp_path)
     write_report(config)
     assert "| 2 cores | state | small | mip | 1 | 30 |" in config.page.read_text()

@@ -1,4 +1,5 @@
-"""`glam bench report`: the page and the plots of the matrix, made from its records and nothing else."""
+"""`glam bench report`: the page and the plots of the matrix, made from its records and from reports of the shipped
+models, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from glam_training.matrix.presets import (
     preset,
 )
 from glam_training.matrix.record import CellRecord, cell_path, read_records
+from glam_training.matrix.shipped import shipped_bars
 
 SUITES = {"state": "State suite", "images": "Image suite"}
 
@@ -39,6 +41,8 @@ class ReportConfig:
     """Folder of the records."""
     page: Path = Path("docs/results/matrix.md")
     """Markdown file to write; plots stand beside it."""
+    reports: Path = Path("docs/results")
+    """Folder of the reports of single models, as of the shipped ones: eval_, probe_ and transfer_<task>.json."""
 
 
 def write_report(config: ReportConfig) -> list[Path]:
@@ -60,7 +64,7 @@ def write_report(config: ReportConfig) -> list[Path]:
     budgets = {suite: max(_sizes(tables, suite), key=lambda x: x[1])[0] for suite in SUITES if _sizes(tables, suite)}
     sections = [_head(records)]
     main = {suite: tables.get((suite, budgets.get(suite, "")), Table([])) for suite in SUITES}
-    sections.append(_bars(all_bars(main["state"], main["images"], budgets)))
+    sections.append(_bars([*all_bars(main["state"], main["images"], budgets), *shipped_bars(config.reports)]))
     paths = [config.page]
     for (suite, budget), table in sorted(tables.items(), key=lambda item: (item[0][0] != "state", item[0][1])):
         text, plots = _suite(table, suite, budget, config.page)
