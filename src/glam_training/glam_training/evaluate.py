@@ -75,6 +75,8 @@ class EvalConfig:
         for name in ("episodes", "workers", "video_episodes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.baseline is not None and not self.write_card:
+            raise ConfigurationError("a baseline stands in the card; give --write-card as well")
 
     @property
     def result_path(self) -> Path:
@@ -198,6 +200,7 @@ def evaluate_folder(config: EvalConfig) -> Result:
     """Evaluate a model folder as `config` says, and write what it asks for."""
     manifest = load_model(config.model).manifest
     seeds = range(config.seed, config.seed + config.episodes)
+    baseline = None if config.baseline is None else _read_baseline(config.baseline, manifest.task, tuple(seeds))
     conditions = Conditions(
         task=manifest.task,
         embodiment=manifest.embodiment,
@@ -216,7 +219,7 @@ def evaluate_folder(config: EvalConfig) -> Result:
         ]
         write_video(config.video, clips, frame_rate_hz=manifest.action_spec.rate_hz)
     if config.write_card:
-        write_evaluation(config.model, manifest, result, config.baseline)
+        write_evaluation(config.model, manifest, result, baseline)
     return result
 
 
@@ -234,36 +237,37 @@ def policy_of_folder(folder: Path) -> Policy:
     )
 
 
-def write_evaluation(folder: Path, manifest: Manifest, result: Result, baseline: Path | None = None) -> Manifest:
-    """Write a measured result into the manifest and the card of a model folder.
-
-    Raises:
-        DataError: `baseline` is no evaluation, or one of another task or other seeds.
-    """
-    measured = result.evaluation()
-    beside = None if baseline is None else _read_baseline(baseline, manifest.task, measured)
+def write_evaluation(folder: Path, manifest: Manifest, result: Result, baseline: Evaluation | None = None) -> Manifest:
+    """Write a measured result, and that of a baseline on the same seeds, into the manifest and the card of a model
+    folder."""
     latency = {
         "policy_median_ms": result.predict_ms.median,
         "policy_p99_ms": result.predict_ms.p99,
         "decoder_median_ms": result.decode_ms.median,
         "decoder_p99_ms": result.decode_ms.p99,
     }
-    evaluated = manifest.model_copy(update={"evaluation": measured, "baseline": beside, "latency": latency})
+    evaluated = manifest.model_copy(
+        update={"evaluation": result.evaluation(), "baseline": baseline, "latency": latency}
+    )
     (folder / CARD_FILE).write_text(model_card(evaluated, folder.resolve().name))
     return write_manifest(folder, evaluated)
 
 
-def _read_baseline(path: Path, task: str, measured: Evaluation) -> Evaluation:
-    """The evaluation in a JSON file of `glam eval`, which has to be comparable with `measured`."""
+def _read_baseline(path: Path, task: str, seeds: tuple[int, ...]) -> Evaluation:
+    """The evaluation in a JSON file of `glam eval`.
+
+    Raises:
+        DataError: it is none, or one of another task or other seeds.
+    """
     try:
         content = json.loads(path.read_text())
-        seeds = tuple(episode["seed"] for episode in content["episodes"])
+        task_there, seeds_there = content["task"], tuple(episode["seed"] for episode in content["episodes"])
         n, successes, interval = content["n"], content["successes"], tuple(content["interval"])
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no result of glam eval ({error!r}); evaluate the baseline first, with --out"
         ) from None
-    if content["task"] != task or seeds != measured.seeds:
+    if task_there != task or seeds_there != seeds:
         raise DataError(f"{path} was measured on another task or other seeds; evaluate the baseline with the same ones")
     return Evaluation(n=n, successes=successes, interval=interval, seeds=seeds)
 

@@ -35,6 +35,7 @@ from glam_training.gates import (
 from glam_training.latent_space import LatentSpace, View, look, open_latent_space
 from glam_training.pairs import record_pairs
 from glam_training.probe_plots import plot_forward, plot_kl, plot_latents, plot_replay
+from glam_training.provenance import command_line, git_commit, package_versions
 from glam_training.replay import Replays, replay_source
 
 log = logging.getLogger(__name__)
@@ -171,6 +172,9 @@ def _write(
         "forward_losses": {name: asdict(loss) for name, loss in losses.items()},
         "kl_action_encoder_to_idm": gap.tolist(),
         "kl_idm_to_prior": used.tolist(),
+        "command": command_line(),
+        "commit": git_commit(),
+        "versions": package_versions("mujoco", "torch", "numpy"),
     }
     (folder / PROBE_FILE).write_text(json.dumps(record, indent=2) + "\n")
     plots = {

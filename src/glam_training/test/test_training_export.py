@@ -164,10 +164,15 @@ def test_a_baseline_stands_beside_the_result_if_it_is_comparable(folder, tmp_pat
     evaluate_folder(config)
     assert verify_folder(folder / "policy").baseline == beside.evaluation()
     assert f"same seeds: {beside.successes} of 1" in (folder / "policy/card.md").read_text()
+    # What cannot stand beside it is refused before anything is measured.
+    (tmp_path / "eval.json").unlink()
     with pytest.raises(DataError, match="other seeds"):
         evaluate_folder(replace(config, seed=77))
     with pytest.raises(DataError, match="no result of glam eval"):
         evaluate_folder(replace(config, baseline=tmp_path / "nowhere.json"))
+    assert not (tmp_path / "eval.json").exists()
+    with pytest.raises(ConfigurationError, match="give --write-card as well"):
+        replace(config, write_card=False)
 
 
 def test_bad_settings_are_refused(folder, tmp_path):
