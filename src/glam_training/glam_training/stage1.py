@@ -26,6 +26,7 @@ from glam_training.models.perception import (
 from glam_training.run import Run
 from glam_training.segmenter import train_segmenter
 from glam_training.slots import Slots, Source, compute_slots, observation_keys
+from glam_training.tempo import BRISK_SHARE, brisk_action, gripper_columns
 
 MODEL_FILE = "model.pt"
 
@@ -54,8 +55,26 @@ class GlamTrainConfig:
     optim: OptimConfig = OptimConfig(steps=4000)
     refit: OptimConfig = OptimConfig(steps=1500)
     """Last phase: the decoder alone, on latents drawn from the frozen IDM's posterior."""
+    tempo: bool = True
+    """A third of the target transitions is shown at double speed: two steps as one, their actions added. Without,
+    motions of a faster source are decoded too small. Only for latents of one step."""
     seed: int = 0
     device: DeviceConfig = field(default_factory=DeviceConfig)
+
+
+@dataclass(frozen=True)
+class Motions:
+    """Target transitions of one speed.
+
+    Attributes:
+        pairs: (M, 2) int64, rows where they begin and end.
+        action: (M, k A), what the robot did.
+        share: of a batch.
+    """
+
+    pairs: Tensor
+    action: Tensor
+    share: float
 
 
 @dataclass(frozen=True)
@@ -140,14 +159,13 @@ def train_latent_actions(
     glam = make_glam(perception, contract, config.model)
     target = slots[0]
     assert target.state is not None and target.action is not None
-    now = pairs[0][:, 0]
+    motions = target_motions(target, contract, config)
     glam.observation.fit(torch.cat([s.moments for s in slots]))
     changes = torch.cat([s.moments[p[:, 1]] - s.moments[p[:, 0]] for s, p in zip(slots, pairs, strict=True)])
     glam.change.fit(changes)
     glam.change.mean.zero_()
     glam.state.fit(target.state)
-    chunks = chunk_actions(target.action, now, k)
-    glam.action.fit(chunks)
+    glam.action.fit(motions[0].action)
 
     def take(s: Slots, rows: Tensor) -> Transitions:
         now, later = (s.moments[rows[:, i]].to(fabric.device) for i in (0, 1))
@@ -155,9 +173,11 @@ def train_latent_actions(
 
     def draw(generator: torch.Generator) -> tuple[Transitions, Transitions | None]:
         size = config.optim.batch_size
-        index = random_rows(len(pairs[0]), size, generator)
-        batch = take(target, pairs[0][index])
-        labels = {"state": target.state[now[index]].to(fabric.device), "action": chunks[index].to(fabric.device)}
+        drawn = draw_motions(motions, size, generator)
+        rows = torch.cat([m.pairs[index] for m, index in zip(motions, drawn, strict=True)])
+        action = torch.cat([m.action[index] for m, index in zip(motions, drawn, strict=True)])
+        batch = take(target, rows)
+        labels = {"state": target.state[rows[:, 0]].to(fabric.device), "action": action.to(fabric.device)}
         if len(slots) == 1:
             return batch._replace(**labels), None
         choice = int(torch.randint(1, len(slots), (1,), generator=generator))
@@ -169,7 +189,27 @@ def train_latent_actions(
     )
     assert isinstance(objective, GlamObjective)
     glam = objective.glam.cpu()
-    return refit_decoder(glam, target, pairs[0], chunks, config, run)
+    return refit_decoder(glam, target, motions, config, run)
+
+
+def target_motions(target: Slots, contract: Contract, config: GlamTrainConfig) -> list[Motions]:
+    """Transitions of the target at its own speed and, with `tempo`, at double speed."""
+    k = config.model.step
+    own = torch.from_numpy(transitions(target.episode_ends, k))
+    motions = [Motions(own, chunk_actions(target.action, own[:, 0], k), 1 - BRISK_SHARE if config.tempo else 1.0)]
+    if config.tempo:
+        brisk = torch.from_numpy(transitions(target.episode_ends, 2))
+        if not len(brisk):
+            raise DataError(f"{config.target}: no episode is longer than two steps; give --no-tempo")
+        steps = target.action[brisk[:, :1] + torch.arange(2)]
+        motions.append(Motions(brisk, brisk_action(steps, gripper_columns(contract)), BRISK_SHARE))
+    return motions
+
+
+def draw_motions(motions: list[Motions], size: int, generator: torch.Generator) -> list[Tensor]:
+    """Indices into the motions of each speed, by their shares; `size` in all."""
+    fast = [round(size * m.share) for m in motions[1:]]
+    return [random_rows(len(m.pairs), n, generator) for m, n in zip(motions, [size - sum(fast), *fast], strict=True)]
 
 
 class GlamObjective(nn.Module):
@@ -188,7 +228,7 @@ class GlamObjective(nn.Module):
         return glam_loss(self.glam, *batch, self.config, rise * self.config.alignment_weight)
 
 
-def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, config: GlamTrainConfig, run: Run) -> Glam:
+def refit_decoder(glam: Glam, target: Slots, motions: list[Motions], config: GlamTrainConfig, run: Run) -> Glam:
     """Train the decoder alone on latents of the frozen IDM, drawn from its posterior: what the policy will feed it is
     never an exact posterior mean.
 
@@ -197,13 +237,14 @@ def refit_decoder(glam: Glam, target: Slots, pairs: Tensor, chunks: Tensor, conf
     if config.refit.steps == 0:
         return glam
     fabric = make_fabric(config.device)
-    mean, std = infer_posterior(glam, target, pairs)
-    state, action = target.state[pairs[:, 0]], glam.action(chunks)
+    posteriors = [infer_posterior(glam, target, m.pairs) for m in motions]
 
     def draw(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        index = random_rows(len(mean), config.refit.batch_size, generator)
-        z = mean[index] + std[index] * torch.randn(len(index), mean.shape[1], generator=generator)
-        return tuple(x.to(fabric.device) for x in (state[index], z, action[index]))
+        parts, drawn = [], draw_motions(motions, config.refit.batch_size, generator)
+        for m, (mean, std), index in zip(motions, posteriors, drawn, strict=True):
+            z = mean[index] + std[index] * torch.randn(len(index), mean.shape[1], generator=generator)
+            parts.append((target.state[m.pairs[index, 0]], z, glam.action(m.action[index])))
+        return tuple(torch.cat(part).to(fabric.device) for part in zip(*parts, strict=True))
 
     objective = fit(
         DecoderObjective(glam), draw, config.refit, run=run, fabric=fabric, phase="decoder", seed=config.seed
@@ -248,6 +289,8 @@ def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainCon
             raise ConfigurationError(
                 f"{source.store.path} has no object masks, which stage 1 learns from; record it with --masks"
             )
+    if config.tempo and config.model.step > 1:
+        raise ConfigurationError("tempo is for latents of one step; with model.step above 1 give --no-tempo")
     if config.model.step < 1:
         raise ConfigurationError(f"model.step must be at least 1, got {config.model.step}")
     counts = [np.diff(s.episode_ends, prepend=0) for s in [target, *auxiliary]]

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glam_core.spec import ActionSpec
 from glam_training.contract import Contract
 from glam_training.experiment import AUXILIARY_METHODS, GLAM_METHODS, LATENT_METHODS, Experiment
 from glam_training.fit import OptimConfig
@@ -24,12 +23,11 @@ from glam_training.models.rivals.lapa import Lapa, lapa_loss
 from glam_training.models.rivals.pseudo_labels import ActionLabeller, labeller_loss
 from glam_training.perceive import Perceived
 from glam_training.pool import Pool, Rows, make_rows
+from glam_training.tempo import BRISK_SHARE, brisk_action, gripper_columns
 
 REFIT_NOISE = 0.2
 """Standard deviation of the noise on latents in the decoder's refit, in standard deviations of the latents, for models
 that do not say themselves how sure they are of a latent."""
-BRISK_SHARE = 1 / 3
-"""Share of the target transitions that `Switches.tempo` shows at double speed."""
 
 _RIVALS: dict[str, tuple[Callable[[LatentSizes], nn.Module], Callable[..., Any]]] = {
     "clam": (Clam, clam_loss),
@@ -178,7 +176,7 @@ class _Stage1:
         self.k, self.sizes = experiments[0].switches.step, experiments[0].sizes
         self.seen = pool.moments if columns[0] is None else pool.moments[:, columns[0].to(pool.device)]
         self.models = [self._make(i, v) for i, v in enumerate(views)]
-        self.gripper = _gripper_columns(views[0].contract).to(pool.device)
+        self.gripper = gripper_columns(views[0].contract).to(pool.device)
         tempo = experiments[0].switches.tempo
         self.speeds = [_Speed(target, make_rows(target), self.k, 1 - BRISK_SHARE if tempo else 1.0)]
         if tempo:
@@ -321,25 +319,6 @@ class _Stage1:
             scales.append(scale)
         none = [None] * len(rows)
         return Targets(torch.stack(labels), rows, (0, 1), 1, self.models, none, scales)
-
-
-def brisk_action(steps: Tensor, gripper: Tensor) -> Tensor:
-    """One action that does what several do: their motions add up, each gripper does what it does last.
-
-    Args:
-        steps: (..., n, A) actions in order; motions are relative to where the robot is when they begin.
-        gripper: (A,) bool, which components are grippers.
-
-    Returns:
-        (..., A).
-    """
-    return torch.where(gripper, steps[..., -1, :], steps.sum(-2))
-
-
-def _gripper_columns(contract: Contract) -> Tensor:
-    """Which components of an action are grippers, (A,) bool: positions, where all others are motions."""
-    spec = ActionSpec.model_validate(contract.action_spec)
-    return torch.tensor([name == "gripper" for name in spec.components] * len(spec.arms))
 
 
 def _prediction(experiment: Experiment) -> str:

@@ -27,7 +27,7 @@ from glam_training.methods import is_finished, load, policy, train, train_many
 from glam_training.perceive import perceive
 from glam_training.pool import make_pool
 from glam_training.run import Run
-from glam_training.targets import brisk_action
+from glam_training.tempo import brisk_action
 
 TINY = {"task": "lift", "target_episodes": 4, "auxiliary_episodes": 5, "budget": "smoke"}
 CPU = torch.device("cpu")

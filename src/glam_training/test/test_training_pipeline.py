@@ -11,13 +11,16 @@ import torch
 from synthetic import SIZE, make_store
 
 from glam_core.errors import ConfigurationError, DataError
+from glam_training.contract import make_contract
+from glam_training.data.store import Store
 from glam_training.fit import DeviceConfig, OptimConfig
 from glam_training.models.glam import UNREGULARISED
 from glam_training.models.mip import MipConfig
 from glam_training.models.perception import PerceptionConfig
 from glam_training.relabel import relabel
 from glam_training.run import Run
-from glam_training.stage1 import GlamTrainConfig, load_glam, train_glam
+from glam_training.slots import Slots
+from glam_training.stage1 import GlamTrainConfig, draw_motions, load_glam, target_motions, train_glam
 from glam_training.stage2 import PolicyTrainConfig, load_policy, train_mip, train_policy
 
 CPU = DeviceConfig(accelerator="cpu")
@@ -44,6 +47,7 @@ def stage1(stores: Path, out: Path, observations: str = "scene", **changes) -> G
         segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
         optim=OptimConfig(steps=150, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
         refit=OptimConfig(steps=50, batch_size=32, warmup_steps=5, ema_decay=0.9),
+        tempo=False,
         device=CPU,
     )
     return dataclasses.replace(config, **changes)
@@ -59,9 +63,30 @@ def stage2(glam: Path, out: Path) -> PolicyTrainConfig:
     )
 
 
-@pytest.mark.parametrize("observations", ["scene", "images"])
-def test_pipeline_learns_from_both_sources(stores, tmp_path, observations):
-    glam_run = train_glam(stage1(stores, tmp_path / "glam", observations))
+def test_target_motions_at_double_tempo_add_up(stores, tmp_path):
+    store = Store.open(stores / "target")
+    data = store.load(["state", "action"])
+    state, action = (torch.from_numpy(data[key]) for key in ("state", "action"))
+    slots = Slots(torch.zeros(len(action), 4), torch.zeros(0), store.episode_ends, state, action)
+    contract = make_contract(store, "scene", ())
+    own, brisk = target_motions(slots, contract, stage1(stores, tmp_path, tempo=True))
+    plain = target_motions(slots, contract, stage1(stores, tmp_path))
+    assert len(plain) == 1 and plain[0].share == 1.0 and own.share + brisk.share == 1.0
+    torch.testing.assert_close(own.action, action[own.pairs[:, 0]])
+    first = brisk.pairs[:, 0]
+    torch.testing.assert_close(brisk.pairs[:, 1], first + 2)
+    torch.testing.assert_close(brisk.action[:, :4], action[first, :4] + action[first + 1, :4])
+    torch.testing.assert_close(brisk.action[:, 4], action[first + 1, 4])
+    sizes = [len(index) for index in draw_motions([own, brisk], 32, torch.Generator())]
+    assert sizes == [21, 11]
+    wide = dataclasses.replace(UNREGULARISED, step=2)
+    with pytest.raises(ConfigurationError, match="give --no-tempo"):
+        train_glam(stage1(stores, tmp_path / "wide", model=wide, tempo=True))
+
+
+@pytest.mark.parametrize(("observations", "tempo"), [("scene", True), ("images", False)])
+def test_pipeline_learns_from_both_sources(stores, tmp_path, observations, tempo):
+    glam_run = train_glam(stage1(stores, tmp_path / "glam", observations, tempo=tempo))
     metrics = [m for m in Run.open(glam_run).metrics() if "glam/action_cross" in m]
     assert metrics[-1]["glam/action_cross"] < 0.6 * metrics[0]["glam/action_cross"]
     relabelled = relabel(glam_run)
