@@ -68,8 +68,8 @@ class Replays:
 
     @property
     def f1(self) -> float:
-        """F1 of opening and closing the gripper."""
-        return _f1(self.hits, self.events, self.decoded_events)
+        """F1 of opening and closing the gripper; 1 where neither source nor robot ever does."""
+        return f1_score(self.hits, self.events, self.decoded_events)
 
 
 @torch.inference_mode()
@@ -114,7 +114,7 @@ def replay_source(space: LatentSpace, view: View, cell: Cell) -> Replays:
         events=events,
         decoded_events=decoded,
         hits=hits,
-        shuffled_f1=_f1(*count_events(space, view, mixed)),
+        shuffled_f1=f1_score(*count_events(space, view, mixed)),
     )
 
 
@@ -189,8 +189,9 @@ def _events(gripper: Tensor) -> list[tuple[int, int]]:
     return [(int(i) + 1, int(closed[i + 1])) for i in torch.nonzero(closed.diff()).flatten()]
 
 
-def _f1(hits: int, events: int, decoded: int) -> float:
-    return 2 * hits / max(1, events + decoded)
+def f1_score(hits: int, events: int, decoded: int) -> float:
+    """F1 of `hits` among true and decoded events; 1 where there was nothing to find and nothing was found."""
+    return 2 * hits / (events + decoded) if events + decoded else 1.0
 
 
 def _ways(states: Tensor, arms: int) -> np.ndarray:

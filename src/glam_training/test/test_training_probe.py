@@ -29,6 +29,7 @@ from glam_training.methods import train
 from glam_training.models.glam import Gaussian, Glam, GlamConfig, kl
 from glam_training.pairs import record_pairs
 from glam_training.probe import ProbeConfig, _cells, probe
+from glam_training.replay import f1_score
 from glam_training.transfer import TransferConfig, transfer
 
 MOTIONS = 400
@@ -171,3 +172,10 @@ def test_bad_input(run, tmp_path):
     other = train(mip, Stores(stores["gen3"], (stores["umi"],)), tmp_path / "mip")
     with pytest.raises(ConfigurationError, match="was trained with mip; probes look at"):
         open_latent_space(other)
+
+
+def test_f1_of_the_gripper():
+    assert f1_score(hits=2, events=4, decoded=2) == pytest.approx(2 / 3)
+    assert f1_score(hits=0, events=4, decoded=0) == 0.0
+    assert f1_score(hits=0, events=0, decoded=2) == 0.0
+    assert f1_score(hits=0, events=0, decoded=0) == 1.0, "a task without a grip has nothing to miss"
