@@ -262,14 +262,16 @@ def _read_baseline(path: Path, task: str, seeds: tuple[int, ...]) -> Evaluation:
     try:
         content = json.loads(path.read_text())
         task_there, seeds_there = content["task"], tuple(episode["seed"] for episode in content["episodes"])
-        n, successes, interval = content["n"], content["successes"], tuple(content["interval"])
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        measured = Evaluation(
+            n=content["n"], successes=content["successes"], interval=tuple(content["interval"]), seeds=seeds_there
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no result of glam eval ({error!r}); evaluate the baseline first, with --out"
         ) from None
     if task_there != task or seeds_there != seeds:
         raise DataError(f"{path} was measured on another task or other seeds; evaluate the baseline with the same ones")
-    return Evaluation(n=n, successes=successes, interval=interval, seeds=seeds)
+    return measured
 
 
 def main(arguments: list[str] | None = None) -> None:

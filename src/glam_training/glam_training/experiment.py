@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from glam_core.errors import ConfigurationError, closest
+from glam_core.errors import ConfigurationError, DataError, closest
 from glam_sim.tasks import TASKS
 
 METHODS: dict[str, str] = {
@@ -97,6 +98,23 @@ class Switches:
     the forward model."""
     prediction: Literal["observation", "objects"] | None = None
     """What o and o' are in stage 1; None is the method's own choice (GLAM: observation, GLAM-O: objects)."""
+
+
+RETIRED_SWITCHES = {"weigh": False}
+"""Switches that are gone, and what they said when they were off; runs and records from before name them."""
+
+
+def read_switches(values: Mapping[str, Any]) -> Switches:
+    """Switches as a run or a record holds them.
+
+    Raises:
+        DataError: one that is gone was on.
+    """
+    kept = dict(values)
+    for name, off in RETIRED_SWITCHES.items():
+        if kept.pop(name, off) != off:
+            raise DataError(f"the switch {name} is gone, and was on; what was made with it cannot be used any more")
+    return Switches(**kept)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from glam_training.config import plain
 from glam_training.contract import Contract
 from glam_training.data.sampler import LEAST_TARGET_SHARE, target_share
 from glam_training.evaluate import Policy
-from glam_training.experiment import LATENT_METHODS, Budget, Experiment, Job, Stores, Switches
+from glam_training.experiment import LATENT_METHODS, Budget, Experiment, Job, Stores, read_switches
 from glam_training.fit import OptimConfig
 from glam_training.group_fit import PHASES, Course, take_courses
 from glam_training.group_training import Fit, Group
@@ -38,7 +38,7 @@ from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.models.rivals.bc_mse import Regression
 from glam_training.perceive import Perceived, perceive
 from glam_training.pool import Pool, make_pool, make_rows
-from glam_training.run import Run, read_tensors
+from glam_training.run import Run, load_weights, read_tensors
 from glam_training.targets import Targets, make_model, make_targets, stage_1_shape
 
 MODEL_FILE = "model.pt"
@@ -140,7 +140,7 @@ def load(out: Path) -> Trained:
     if not (out / MODEL_FILE).exists():
         raise DataError(f"{out} is not finished ({MODEL_FILE} is missing); call train again to resume it")
     config = dict(run.config["experiment"])
-    config["switches"] = Switches(**config["switches"])
+    config["switches"] = read_switches(config["switches"])
     experiment = Experiment(**config)
     contract = Contract.read(out)
     state = read_tensors(out / MODEL_FILE)
@@ -148,7 +148,7 @@ def load(out: Path) -> Trained:
     columns = state["columns"]
     model = make_model(experiment, contract, perception.moment_floor, _seen(columns, perception.moment_size))
     if model is not None:
-        model.load_state_dict(state["model"])
+        load_weights(model, state["model"], out)
         model.eval()
     latent = experiment.method in LATENT_METHODS
     size = experiment.switches.latent_size if latent else contract.action_size

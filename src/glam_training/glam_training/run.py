@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from glam_core.errors import ConfigurationError, DataError
@@ -100,7 +101,8 @@ class Run:
         if differing:
             raise ConfigurationError(
                 f"{path} was started differently: {'; '.join(differing)}; "
-                "resume with the same values or choose another folder"
+                "resume with the same values, or choose another folder; where one side lacks a value, another version "
+                "of this code began the run: delete it or choose another folder"
             )
         return run
 
@@ -172,6 +174,19 @@ class Run:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def load_weights(module: nn.Module, state: Mapping[str, Tensor], folder: Path) -> None:
+    """Load a module's weights.
+
+    Raises:
+        DataError: they are another module's, as after a change of this code.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{folder} holds weights of another version of this code ({reason}); train it again") from None
 
 
 def read_tensors(path: Path) -> Any:

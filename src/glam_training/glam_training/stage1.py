@@ -23,7 +23,7 @@ from glam_training.models.perception import (
     PerceptionConfig,
     ScenePerception,
 )
-from glam_training.run import Run
+from glam_training.run import Run, load_weights
 from glam_training.segmenter import train_segmenter
 from glam_training.slots import Slots, Source, compute_slots, observation_keys
 from glam_training.tempo import BRISK_SHARE, brisk_action, gripper_columns
@@ -130,8 +130,8 @@ def load_glam(path: Path) -> TrainedGlam:
     perception = contract.make_perception(perception_config)
     glam = make_glam(perception, contract, config)
     state = torch.load(path / MODEL_FILE, map_location="cpu", weights_only=True)
-    perception.load_state_dict(state["perception"])
-    glam.load_state_dict(state["glam"])
+    load_weights(perception, state["perception"], path)
+    load_weights(glam, state["glam"], path)
     return TrainedGlam(contract, config, perception_config, perception.eval(), glam.eval(), run.record)
 
 
@@ -153,9 +153,6 @@ def train_latent_actions(
     fabric = make_fabric(config.device)
     k = config.model.step
     pairs = [torch.from_numpy(transitions(s.episode_ends, k)) for s in slots]
-    for pair, source in zip(pairs, [config.target, *config.auxiliary], strict=True):
-        if not len(pair):
-            raise DataError(f"{source}: no episode is longer than k = {k} steps; lower model.step")
     glam = make_glam(perception, contract, config.model)
     target = slots[0]
     assert target.state is not None and target.action is not None
@@ -199,8 +196,6 @@ def target_motions(target: Slots, contract: Contract, config: GlamTrainConfig) -
     motions = [Motions(own, chunk_actions(target.action, own[:, 0], k), 1 - BRISK_SHARE if config.tempo else 1.0)]
     if config.tempo:
         brisk = torch.from_numpy(transitions(target.episode_ends, 2))
-        if not len(brisk):
-            raise DataError(f"{config.target}: no episode is longer than two steps; give --no-tempo")
         steps = target.action[brisk[:, :1] + torch.arange(2)]
         motions.append(Motions(brisk, brisk_action(steps, gripper_columns(contract)), BRISK_SHARE))
     return motions
@@ -293,6 +288,13 @@ def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainCon
         raise ConfigurationError("tempo is for latents of one step; with model.step above 1 give --no-tempo")
     if config.model.step < 1:
         raise ConfigurationError(f"model.step must be at least 1, got {config.model.step}")
-    counts = [np.diff(s.episode_ends, prepend=0) for s in [target, *auxiliary]]
-    if any(len(c) == 0 for c in counts):
-        raise DataError("a store without episodes cannot be trained on")
+    for source in [target, *auxiliary]:
+        lengths = np.diff(source.episode_ends, prepend=0)
+        if not len(lengths):
+            raise DataError(f"{source.store.path} has no episodes; a store without episodes cannot be trained on")
+        if lengths.max() <= config.model.step:
+            raise DataError(
+                f"{source.store.path}: no episode is longer than k = {config.model.step} steps; lower model.step"
+            )
+    if config.tempo and np.diff(target.episode_ends, prepend=0).max() <= 2:
+        raise DataError(f"{config.target}: no episode is longer than two steps; give --no-tempo")

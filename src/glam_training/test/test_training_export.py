@@ -170,6 +170,9 @@ def test_a_baseline_stands_beside_the_result_if_it_is_comparable(folder, tmp_pat
         evaluate_folder(replace(config, seed=77))
     with pytest.raises(DataError, match="no result of glam eval"):
         evaluate_folder(replace(config, baseline=tmp_path / "nowhere.json"))
+    (tmp_path / "mip.json").write_bytes(b"\xff")
+    with pytest.raises(DataError, match="no result of glam eval"):
+        evaluate_folder(config)
     assert not (tmp_path / "eval.json").exists()
     with pytest.raises(ConfigurationError, match="give --write-card as well"):
         replace(config, write_card=False)

@@ -16,7 +16,7 @@ import stand_in
 from stand_in import write_cell
 
 from glam_core.errors import ConfigurationError, DataError
-from glam_training.experiment import Experiment, Switches
+from glam_training.experiment import Experiment, Switches, read_switches
 from glam_training.locks import alone_in_or_fail
 from glam_training.matrix.executors import LocalExecutor
 from glam_training.matrix.presets import Part, Preset, normalised
@@ -195,3 +195,9 @@ def await_condition(condition, timeout_s: float = 400.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+
+
+def test_switches_that_are_gone_are_read_where_they_were_off():
+    assert read_switches({"weigh": False, "tempo": True}) == Switches(tempo=True)
+    with pytest.raises(DataError, match="the switch weigh is gone, and was on"):
+        read_switches({"weigh": True})

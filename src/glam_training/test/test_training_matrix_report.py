@@ -113,12 +113,14 @@ def test_bars_of_single_models(tmp_path):
     def put(name, **report):
         (tmp_path / f"{name}.json").write_text(json.dumps(report))
 
-    put("eval_lift", n=100, successes=95, interval=[0.89, 0.98])
+    starts = {"task": "lift", "episodes": [{"seed": 1}]}
+    put("eval_lift", n=100, successes=95, interval=[0.89, 0.98], **starts)
     lift = shipped_bars(tmp_path)[0]
     assert lift.verdict == "not measured" and "MIP not measured" in lift.measured
-    put("eval_lift_mip", n=100, successes=40, interval=[0.31, 0.50])
-    put("eval_stack_two", n=100, successes=79, interval=[0.70, 0.86])
-    put("eval_stack_two_mip", n=100, successes=60, interval=[0.50, 0.69])
+    put("eval_lift_mip", n=100, successes=40, interval=[0.31, 0.50], **starts)
+    put("eval_stack_two", n=100, successes=79, interval=[0.70, 0.86], **starts)
+    assert shipped_bars(tmp_path)[1].verdict == "not reached", "whatever the twin does"
+    put("eval_stack_two_mip", n=100, successes=60, interval=[0.50, 0.69], **starts)
     gate = {"name": "cosine", "value": 0.95, "wanted": "> 0.9", "passed": True}
     told = {"name": "KL", "value": 2.0, "wanted": "reported", "passed": None}
     put("probe_lift", gates=[gate, told])
@@ -126,8 +128,8 @@ def test_bars_of_single_models(tmp_path):
     put("transfer_lift", sources=[source])
     lift, stack, gates, replay = shipped_bars(tmp_path)
     assert (lift.verdict, stack.verdict) == ("reached", "not reached")
-    assert gates.verdict == replay.verdict == "reached"
-    assert gates.measured == "lift: 1 of 1"
+    assert (gates.verdict, gates.measured) == ("not measured", "lift: 1 of 1; stack_two not measured")
+    assert replay.verdict == "reached"
     assert replay.measured == "lift, umi: 1.0 cm, F1 0.95, 8.0 times"
     put("probe_stack_two", gates=[{**gate, "value": 0.5, "passed": False}])
     put("transfer_lift", sources=[source, {**source, "name": "twin", "gripper_f1": 0.8}])
@@ -135,6 +137,16 @@ def test_bars_of_single_models(tmp_path):
     assert gates.verdict == replay.verdict == "not reached"
     assert gates.measured.endswith("stack_two: 0 of 1, not cosine: 0.5 (wanted > 0.9)")
     assert replay.measured.endswith("lift, twin: 1.0 cm, F1 0.80, 8.0 times, missed")
+    put("transfer_lift", sources=[{**source, "error_median_m": float("nan")}])
+    assert shipped_bars(tmp_path)[3].verdict == "not measured"
+    put("probe_stack_two", gates=[gate])
+    assert shipped_bars(tmp_path)[2].verdict == "reached"
+    put("probe_stack_two", gates=[told])
+    with pytest.raises(DataError, match="probe_stack_two.json is no report of its kind"):
+        shipped_bars(tmp_path)
+    put("eval_lift_mip", n=100, successes=40, interval=[0.31, 0.50], task="lift", episodes=[{"seed": 2}])
+    with pytest.raises(DataError, match="other seeds than"):
+        shipped_bars(tmp_path)
     put("eval_lift", n=0)
     with pytest.raises(DataError, match="eval_lift.json is no report of its kind.*make it again"):
         shipped_bars(tmp_path)

@@ -84,6 +84,32 @@ def test_target_motions_at_double_tempo_add_up(stores, tmp_path):
         train_glam(stage1(stores, tmp_path / "wide", model=wide, tempo=True))
 
 
+def test_both_phases_draw_double_tempo_and_the_refit_the_posterior(stores, tmp_path, monkeypatch):
+    draws = {}
+
+    def fit_nothing(objective, draw, config, *, phase, **_):
+        draws[phase] = draw
+        return objective.eval()
+
+    monkeypatch.setattr("glam_training.stage1.fit", fit_nothing)
+    config = stage1(stores, tmp_path / "glam", tempo=True)
+    glam = load_glam(train_glam(config)).glam
+    own = torch.from_numpy(Store.open(config.target).load(["action"])["action"])
+
+    def brisk(action):
+        """How many actions are none of the target's own."""
+        return int((torch.cdist(action, own).min(1).values > 1e-4).sum())
+
+    target, _ = draws["glam"](torch.Generator().manual_seed(0))
+    assert brisk(target.action) >= 5, "11 of 32, but for sums near the end, where nothing moves; without, none"
+    fixed = [draws["decoder"](torch.Generator().manual_seed(0)) for _ in range(2)]
+    torch.testing.assert_close(fixed[0][1], fixed[1][1])
+    assert brisk(glam.action.inverse(fixed[0][2])) >= 5
+    # Without the posterior's noise equal transitions have equal latents.
+    many = torch.cat([draws["decoder"](torch.Generator().manual_seed(i))[1] for i in range(40)])
+    assert len(torch.unique(many, dim=0)) == len(many)
+
+
 @pytest.mark.parametrize(("observations", "tempo"), [("scene", True), ("images", False)])
 def test_pipeline_learns_from_both_sources(stores, tmp_path, observations, tempo):
     glam_run = train_glam(stage1(stores, tmp_path / "glam", observations, tempo=tempo))
@@ -120,7 +146,7 @@ def test_policy_reproduces_the_demonstrated_action_from_the_scene(stores, tmp_pa
 
 
 def test_resume_continues_and_equals_an_uninterrupted_run(stores, tmp_path, monkeypatch):
-    whole = train_glam(stage1(stores, tmp_path / "whole"))
+    whole = train_glam(stage1(stores, tmp_path / "whole", tempo=True))
 
     class Killed(Exception):
         pass
@@ -137,9 +163,9 @@ def test_resume_continues_and_equals_an_uninterrupted_run(stores, tmp_path, monk
     monkeypatch.setattr("glam_training.fit.time.monotonic", lambda: next(clock))
     monkeypatch.setattr(Run, "save", save_then_die)
     with pytest.raises(Killed):
-        train_glam(stage1(stores, tmp_path / "killed"))
+        train_glam(stage1(stores, tmp_path / "killed", tempo=True))
     monkeypatch.undo()
-    resumed = train_glam(stage1(stores, tmp_path / "killed"))
+    resumed = train_glam(stage1(stores, tmp_path / "killed", tempo=True))
     a, b = load_glam(whole).glam.state_dict(), load_glam(resumed).glam.state_dict()
     assert a.keys() == b.keys()
     difference = max(float((a[key].float() - b[key].float()).abs().max()) for key in a)
@@ -159,3 +185,19 @@ def test_bad_sources_are_refused(stores, tmp_path):
         (tmp_path / "empty").mkdir()
         (tmp_path / "empty" / "run.json").write_text("{}")
         load_glam(tmp_path / "empty")
+
+
+def test_weights_of_another_version_are_refused_in_words(stores, tmp_path):
+    glam_run = train_glam(stage1(stores, tmp_path / "glam"))
+    state = torch.load(glam_run / "model.pt", weights_only=True)
+    state["glam"]["latent.stretch"] = torch.eye(4)
+    torch.save(state, glam_run / "model.pt")
+    with pytest.raises(DataError, match="weights of another version of this code.*train it again"):
+        load_glam(glam_run)
+
+
+def test_episodes_too_short_are_refused_before_anything_is_trained(stores, tmp_path):
+    wide = dataclasses.replace(UNREGULARISED, step=100)
+    with pytest.raises(DataError, match="no episode is longer than k = 100 steps; lower model.step"):
+        train_glam(stage1(stores, tmp_path / "wide", model=wide))
+    assert not (tmp_path / "wide").exists()

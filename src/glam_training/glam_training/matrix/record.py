@@ -12,7 +12,7 @@ from typing import Any
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.stats import wilson_interval
 from glam_training.config import differences, plain
-from glam_training.experiment import Experiment, Switches
+from glam_training.experiment import Experiment, Switches, read_switches
 
 SCHEMA_VERSION = 1
 
@@ -140,7 +140,7 @@ def read_record(path: Path) -> CellRecord:
         experiment = values["experiment"]
         episodes = Episodes(**{name: tuple(column) for name, column in values["episodes"].items()})
         record = CellRecord(
-            experiment=Experiment(**{**experiment, "switches": Switches(**experiment["switches"])}),
+            experiment=Experiment(**{**experiment, "switches": read_switches(experiment["switches"])}),
             starts=Starts(**values["starts"]),
             episodes=episodes,
             **{

@@ -4,6 +4,7 @@ gates of stage 1, replays across sources."""
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,46 +36,59 @@ def shipped_bars(folder: Path) -> list[Bar]:
 
 def _success(folder: Path, task: str, wanted: float) -> Bar:
     what, bar = f"shipped {task} from images, its MIP twin beside it", f">= {wanted:.2f}"
-    ours, twin = (_read(folder / f"eval_{task}{suffix}.json", _rate) for suffix in ("", "_mip"))
+    paths = [folder / f"eval_{task}{suffix}.json" for suffix in ("", "_mip")]
+    ours, twin = (_read(path, _rate) for path in paths)
     if ours is None:
         return Bar(what, bar, "", OPEN)
-    rate, text = ours
-    if twin is None:
-        return Bar(what, bar, f"GLAM {text}; MIP not measured", OPEN)
-    return Bar(what, bar, f"GLAM {text}; MIP {twin[1]}", REACHED if rate >= wanted else MISSED)
+    rate, text, starts = ours
+    if twin is not None and twin[2] != starts:
+        raise DataError(f"{paths[1]} was measured on another task or other seeds than {paths[0]}; measure it again")
+    beside = "MIP not measured" if twin is None else f"MIP {twin[1]}"
+    verdict = MISSED if rate < wanted else OPEN if twin is None else REACHED
+    return Bar(what, bar, f"GLAM {text}; {beside}", verdict)
 
 
 def _gates(folder: Path) -> Bar:
     what, bar = "gates of the shipped models' stage 1", "all pass"
     parts, missed = [], False
+    open_tasks = [task for task in WANTED if not (folder / f"probe_{task}.json").exists()]
     for task, gates in _reports(folder, "probe", _judged):
         failed = [f"{name}: {value:.3g} (wanted {wanted})" for name, value, wanted, passed in gates if not passed]
         missed |= bool(failed)
         parts.append(f"{task}: {len(gates) - len(failed)} of {len(gates)}" + "".join(f", not {f}" for f in failed))
-    return Bar(what, bar, "; ".join(parts), OPEN if not parts else MISSED if missed else REACHED)
+    parts += [f"{task} not measured" for task in open_tasks]
+    return Bar(what, bar, "; ".join(parts), MISSED if missed else OPEN if open_tasks else REACHED)
 
 
 def _transfer(folder: Path) -> Bar:
     what = "replay across sources from images, after 2 s on the simulated Kinova"
     bar = f"< {100 * ERROR_M:.0f} cm, F1 > {F1}, shuffled latents >= {SHUFFLED_RATIO:.0f} times worse"
-    parts, missed = [], False
+    parts, missed, unknown = [], False, False
     for task, sources in _reports(folder, "transfer", _replayed):
         for name, error, ratio, f1 in sources:
+            if not math.isfinite(error):  # no episode was long enough
+                unknown = True
+                parts.append(f"{task}, {name}: not measured")
+                continue
             good = error < ERROR_M and f1 > F1 and ratio >= SHUFFLED_RATIO
             missed |= not good
             sign = "" if good else ", missed"
             parts.append(f"{task}, {name}: {100 * error:.1f} cm, F1 {f1:.2f}, {ratio:.1f} times{sign}")
-    return Bar(what, bar, "; ".join(parts), OPEN if not parts else MISSED if missed else REACHED)
+    return Bar(what, bar, "; ".join(parts), MISSED if missed else OPEN if unknown or not parts else REACHED)
 
 
-def _rate(report: dict[str, Any]) -> tuple[float, str]:
+def _rate(report: dict[str, Any]) -> tuple[float, str, tuple[str, list[int]]]:
+    """Success rate, the same in words, and task and seeds."""
     n, successes, (low, high) = int(report["n"]), int(report["successes"]), report["interval"]
-    return successes / n, f"{successes}/{n} [{low:.2f}, {high:.2f}]"
+    starts = report["task"], [episode["seed"] for episode in report["episodes"]]
+    return successes / n, f"{successes}/{n} [{low:.2f}, {high:.2f}]", starts
 
 
 def _judged(report: dict[str, Any]) -> list[tuple[str, float, str, bool]]:
     """Gates that have a bar: name, value, what is wanted, whether it passes."""
     gates = [gate for gate in report["gates"] if gate["passed"] is not None]
+    if not gates:
+        raise ValueError("no gates")
     return [(gate["name"], float(gate["value"]), gate["wanted"], gate["passed"]) for gate in gates]
 
 
