@@ -83,7 +83,7 @@ def test_the_policy_publishes_what_the_model_predicts(bench: Bench, model: Path)
     assert chunk.model == "toy"
 
 
-@pytest.mark.parametrize("name", ["lift", "stack_two"])
+@pytest.mark.parametrize("name", ["knock_down", "lift", "stack_two"])
 def test_shipped_models_publish_their_golden_vectors(bench: Bench, name: str) -> None:
     folder = resources.model_folder(name)
     with np.load(folder / "golden.npz", allow_pickle=False) as content:
