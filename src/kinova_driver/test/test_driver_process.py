@@ -237,7 +237,7 @@ def test_stopping_or_losing_one_driver_leaves_the_other_arm_moving(tmp_path: Pat
             wait_for(lambda: lives["left"].moving)
         station.processes["left"].kill()
         wait_for(lambda: not lives["left"].moving)
-        # An arm whose simulation has lost time, on a busy computer, makes up for it: faster, by a little.
+        # A simulated arm that runs after its set point is a little faster than told; slower it must never be.
         assert 0.199 <= slowest.end() < 0.21
     finally:
         for each in turning:
