@@ -31,6 +31,8 @@ GLAM_METHODS = ("target_only", "glam", "glam_o")
 """Methods that `Switches` change."""
 AUXILIARY_METHODS = ("lapa", "laom", "clam", "pseudo_labels", "pose_cotraining", "glam", "glam_o")
 """Methods that learn from auxiliary demonstrations."""
+STAGE_1_METHODS = (*LATENT_METHODS, "pseudo_labels")
+"""Methods that learn from pairs of target observations which action lies between them."""
 HIDDEN_LABEL_METHODS = ("pose_cotraining",)
 """Methods that read the auxiliary tool's poses, which GLAM never sees."""
 
@@ -74,7 +76,10 @@ demonstrations two and a half to four times as long as those of the other tasks.
 
 @dataclass(frozen=True)
 class Switches:
-    """Parts of GLAM that an ablation turns off or sets otherwise; the defaults are GLAM."""
+    """Parts of GLAM that an ablation turns off or sets otherwise; the defaults are GLAM.
+
+    Rivals have none of them but `tempo`, which is for every method in `STAGE_1_METHODS`.
+    """
 
     align: bool = True
     """The posterior alignment L_al."""
@@ -163,9 +168,11 @@ class Experiment:
             raise ConfigurationError(
                 f"{self.method} with {self.auxiliary_episodes} auxiliary demonstrations; it needs at least 1"
             )
-        if self.method not in GLAM_METHODS and self.switches != Switches():
+        own = Switches(tempo=self.switches.tempo and self.method in STAGE_1_METHODS)
+        if self.method not in GLAM_METHODS and self.switches != own:
+            but = " but tempo" if self.method in STAGE_1_METHODS else ""
             raise ConfigurationError(
-                f"switches are parts of GLAM, {self.method} has none; leave them at their defaults"
+                f"switches are parts of GLAM, {self.method} has none{but}; leave them at their defaults"
             )
         if self.method == "pose_cotraining" and self.action_space == "joint":
             raise ConfigurationError(

@@ -68,7 +68,7 @@ def stage_1_shape(experiment: Experiment) -> tuple[Any, ...]:
         sizes = (s.latent_size, s.step, s.refit, s.tempo, s.regularise)
         return ("glam", uses_auxiliary, *sizes, _prediction(experiment))
     if experiment.method in _RIVALS:
-        return (experiment.method,)
+        return (experiment.method, experiment.switches.tempo)
     return ("direct", uses_auxiliary)
 
 

@@ -63,7 +63,7 @@ def test_bars(records):
     assert "MIP 0.40 [0.33, 0.48]" in advantage.measured and "+46 points" in advantage.measured
     efficiency = find("stack_two, state: GLAM with N")
     assert efficiency.verdict == MISSED
-    assert "glam with 10: 0.80" in efficiency.measured and "reaches MIP with 50: 0.70" in efficiency.measured
+    assert "glam, 10 demonstrations: 0.80" in efficiency.measured and "reaches MIP with 50: 0.70" in efficiency.measured
     assert "is below MIP with 100: 0.88" in efficiency.measured
     assert find("state: auxiliary demonstrations in place").verdict == REACHED
     arms = find("lift, knock_down, place on average, state")
@@ -77,6 +77,30 @@ def test_bars(records):
     assert from_images.verdict == REACHED and "glam_o 0.80" in from_images.measured
     assert "MIP 0.40" in from_images.measured
     assert find("images, tool space: GLAM first").verdict == OPEN  # within the interval of the first, on one task
+
+
+def test_a_bar_takes_one_variant_for_all_tasks(tmp_path):
+    tempo = Switches(tempo=True)
+    for task, plain, brisk, rival in (("lift", 49, 40, 50), ("place", 40, 50, 50)):
+        fields = {"target_episodes": 10}
+        for method, switches, successes in (
+            ("glam_o", Switches(), plain), ("glam_o", tempo, brisk), ("pseudo_labels", tempo, rival)
+        ):  # fmt: skip
+            cell = Experiment(task, method, switches=switches, **fields)
+            write_cell(tmp_path, cell, "1" * successes + "0" * (50 - successes))
+
+    def bar():
+        bars = all_bars(Table(read_records(tmp_path)), Table([]), {"state": "small"})
+        return next(bar for bar in bars if "state, tool space: GLAM first" in bar.what)
+
+    assert bar().verdict == MISSED, "each variant is behind on one task"
+    assert "best rival pseudo_labels with double tempo 1.00, below its interval" in bar().measured
+    cell = Experiment("lift", "glam_o", target_episodes=10, switches=tempo)
+    write_cell(tmp_path, cell, "1" * 49 + "0")
+    assert bar().verdict == OPEN and bar().measured.startswith("glam_o with double tempo: lift 0.98")
+    config = ReportConfig(tmp_path, tmp_path / "matrix.md", tmp_path / "nothing")
+    write_report(config)
+    assert "| GLAM-O, double tempo | 0.98 [" in config.page.read_text()
 
 
 def test_page(records, tmp_path):

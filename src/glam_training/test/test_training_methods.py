@@ -225,6 +225,24 @@ def test_a_policy_draws_the_target_by_its_share(stores, tmp_path, monkeypatch, a
     assert float(of_target.float().mean()) == pytest.approx(target_share(len(target), len(others)), abs=0.03)
 
 
+@pytest.mark.parametrize("method", ["glam_o", "pseudo_labels", "clam"])
+def test_every_stage_1_can_be_shown_the_target_at_double_tempo(stores, tmp_path, monkeypatch, method):
+    fits = []
+    monkeypatch.setattr(group_fit, "fit_together", fits.extend)
+    experiment = Experiment(method=method, switches=Switches(tempo=True), **TINY)
+    train(experiment, stores, tmp_path / "run")
+    pool = make_pool(perceive(experiment, stores, CPU).sources, CPU)
+    rows = pool.all_rows(0, 2)
+    rows = rows[pool.end[rows] - rows > 10]  # where it still moves
+    brisk = torch.cat([pool.moments[rows], pool.moments[rows + 2]], 1)
+    both = torch.cat([pool.action[rows, :-1] + pool.action[rows + 1, :-1], pool.action[rows + 1, -1:]], 1)
+    o, o_next, _, action = (torch.cat(part) for part in zip(*([part[0] for part in fits[0].draw()[0]] for _ in range(40)), strict=True))
+    early = torch.isin(o[:, 0], pool.moments[rows, 0])
+    example, row = (torch.cat([o, o_next], 1)[early, None] == brisk).all(-1).nonzero().T
+    assert len(example) / int(early.sum()) == pytest.approx(1 / 3, abs=0.05)
+    torch.testing.assert_close(action[early][example], both[row])
+
+
 @pytest.mark.parametrize("method", ["glam", "laom"])
 def test_an_interrupted_run_resumes_to_the_same_weights(stores, tmp_path, monkeypatch, method):
     monkeypatch.setattr(group_fit, "BLOCK", 5)
@@ -399,7 +417,9 @@ def test_actions_that_are_not_finite_are_named(tmp_path):
     ("changes", "message"),
     [
         ({"method": "glamm"}, "did you mean 'glam'"),
-        ({"method": "mip", "switches": Switches(beta=1.0)}, "mip has none"),
+        ({"method": "mip", "switches": Switches(beta=1.0)}, "mip has none;"),
+        ({"method": "mip", "switches": Switches(tempo=True)}, "mip has none;"),
+        ({"method": "clam", "switches": Switches(tempo=True, beta=1.0)}, "clam has none but tempo;"),
         ({"method": "glam", "switches": Switches(tempo=True, step=2)}, "one step"),
         ({"method": "pose_cotraining", "action_space": "joint"}, "tool space only"),
         ({"method": "glam", "auxiliary_episodes": 0}, "needs at least 1"),

@@ -1,7 +1,8 @@
 """What the matrix has to show, and what it shows: each bar with the numbers that decide it.
 
 A bar is judged from the records alone. From images, rivals are taken on the better of the two encoders. Where the
-better of GLAM and GLAM-O may count, it is one of them for the whole bar, never the better one per task.
+better of GLAM and GLAM-O, with double tempo or without, may count, it is one of them for the whole bar, never the better
+one per task.
 """
 
 from __future__ import annotations
@@ -9,12 +10,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from glam_training.experiment import Experiment
+from glam_training.experiment import STAGE_1_METHODS, Experiment, Switches
 from glam_training.matrix.pooling import Pooled, Table
-from glam_training.matrix.presets import AUXILIARY, AUXILIARY_CURVE, ENCODERS, IMAGE_SCARCE, SCARCE, TASKS
+from glam_training.matrix.presets import AUXILIARY, AUXILIARY_CURVE, ENCODERS, IMAGE_SCARCE, SCARCE, TASKS, TEMPO
 
-OURS = ("glam", "glam_o")
-RIVALS = ("pseudo_labels", "pose_cotraining", "clam", "laom", "lapa")
+
+METHOD_NAMES = {
+    "mip": "MIP",
+    "bc_mse": "BC, plain MSE",
+    "lapa": "LAPA-style",
+    "laom": "LAOM with labels",
+    "clam": "CLAM",
+    "pseudo_labels": "pseudo-labels",
+    "pose_cotraining": "pose co-training",
+    "target_only": "GLAM, target only",
+    "oracle": "oracle",
+    "glam": "GLAM",
+    "glam_o": "GLAM-O",
+}
+"""How tables call the methods."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the tables: a method, with or without double tempo."""
+
+    method: str
+    switches: Switches = Switches()
+
+    def of(self, cell: Experiment) -> Experiment:
+        """The cell, with this method."""
+        return replace(cell, method=self.method, switches=self.switches)
+
+    def __str__(self) -> str:
+        return self.method + (" with double tempo" if self.switches == TEMPO else "")
+
+    @property
+    def title(self) -> str:
+        """How tables call it."""
+        return METHOD_NAMES[self.method] + (", double tempo" if self.switches == TEMPO else "")
+
+
+def variants(methods: Sequence[str]) -> tuple[Variant, ...]:
+    """Methods in their order, each with double tempo behind it if it can have that."""
+    pairs = [(m, s) for m in methods for s in (Switches(), TEMPO) if s == Switches() or m in STAGE_1_METHODS]
+    return tuple(Variant(method, switches) for method, switches in pairs)
+
+
+OURS = variants(("glam", "glam_o"))
+RIVALS = variants(("pseudo_labels", "pose_cotraining", "clam", "laom", "lapa"))
 MIP_RANGE = (0.3, 0.5)
 REACHED, MISSED, OPEN = "reached", "not reached", "not measured"
 
@@ -61,7 +105,7 @@ def advantage(table: Table, cell: Experiment, margin: float | None) -> Bar:
     if ours is None:
         return Bar(what, wanted, f"{n} demonstrations: MIP {mip}", OPEN)
     gap = ours.rate - mip.rate
-    text = f"{n} demonstrations: {ours.experiment.method} {ours}, MIP {mip}: {100 * gap:+.0f} points"
+    text = f"{n} demonstrations: {_variant(ours)} {ours}, MIP {mip}: {100 * gap:+.0f} points"
     if not MIP_RANGE[0] <= mip.rate <= MIP_RANGE[1]:
         text += "; no measured number of demonstrations puts MIP into the range, this one is nearest"
     reached = gap >= margin if margin is not None else ours.interval[0] > mip.interval[1]
@@ -78,7 +122,7 @@ def efficiency(table: Table, cell: Experiment) -> Bar:
         if ours is not None:
             reached.append(ours.rate >= mip.rate)
             verb = "reaches" if reached[-1] else "is below"
-            parts.append(f"{ours.experiment.method} with {n // 5}: {ours} {verb} MIP with {n}: {mip}")
+            parts.append(f"{_variant(ours)}, {n // 5} demonstrations: {ours} {verb} MIP with {n}: {mip}")
     if not parts:
         return Bar(what, wanted, "", OPEN)
     return Bar(what, wanted, "; ".join(parts), REACHED if all(reached) else MISSED)
@@ -89,17 +133,17 @@ def substitution(table: Table, cell: Experiment, scarce: int) -> Bar:
     what = f"stack_two, {cell.suite}: auxiliary demonstrations in place of target ones"
     wanted = "within the interval of the target curve, or above"
     best: tuple[int, list[str], bool] = (0, [], False)
-    for method in OURS:
+    for variant in OURS:
         parts, inside = [], []
         for count in AUXILIARY_CURVE:
-            ours = table.get(replace(cell, method=method, target_episodes=scarce, auxiliary_episodes=count))
+            ours = table.get(variant.of(replace(cell, target_episodes=scarce, auxiliary_episodes=count)))
             target = table.get(replace(cell, method="target_only", target_episodes=scarce + count))
             if ours is not None and target is not None:
                 inside.append(ours.rate >= target.interval[0])
                 low, high = target.interval
                 parts.append(f"{scarce} + {count}: {ours.rate:.2f} ({scarce + count} target: [{low:.2f}, {high:.2f}])")
         if (sum(inside), len(parts)) > (best[0], len(best[1])):
-            best = (sum(inside), [f"{method}: {parts[0]}", *parts[1:]], all(inside))
+            best = (sum(inside), [f"{variant}: {parts[0]}", *parts[1:]], all(inside))
     if not best[1]:
         return Bar(what, wanted, "", OPEN)
     return Bar(what, wanted, "; ".join(best[1]), REACHED if best[2] else MISSED)
@@ -111,17 +155,17 @@ def single_arm(table: Table, cell: Experiment, scarce: dict[str, int]) -> Bar:
     what = f"{', '.join(tasks)} on average, {cell.suite}, scarce setting: above MIP"
     wanted = "35 points"
     best: tuple[float, str] | None = None
-    for method in OURS:
+    for variant in OURS:
         gaps, parts = [], []
         for task in tasks:
             base = replace(cell, task=task, target_episodes=scarce[task], auxiliary_episodes=AUXILIARY)
-            ours, mip = table.get(replace(base, method=method)), _rival(table, replace(base, method="mip"))
+            ours, mip = table.get(variant.of(base)), _rival(table, replace(base, method="mip"))
             if ours is not None and mip is not None:
                 gaps.append(ours.rate - mip.rate)
                 parts.append(f"{task} {ours.rate:.2f} against {mip.rate:.2f}")
         if len(gaps) == len(tasks) and (best is None or sum(gaps) / 3 > best[0]):
             mean = sum(gaps) / 3
-            best = (mean, f"{method}: {', '.join(parts)}: {100 * mean:+.0f} points")
+            best = (mean, f"{variant}: {', '.join(parts)}: {100 * mean:+.0f} points")
     if best is None:
         return Bar(what, wanted, "", OPEN)
     return Bar(what, wanted, best[1], REACHED if best[0] >= 0.35 else MISSED)
@@ -134,7 +178,7 @@ def bimanual(table: Table, cell: Experiment, scarce: int) -> Bar:
     if ours is None:
         return Bar(what, wanted, "", OPEN)
     mip = _rival(table, replace(cell, task="stack_three", target_episodes=scarce, auxiliary_episodes=AUXILIARY))
-    text = f"{ours.experiment.method} {ours}" + ("" if mip is None else f"; MIP {mip}")
+    text = f"{_variant(ours)} {ours}" + ("" if mip is None else f"; MIP {mip}")
     return Bar(what, wanted, text, REACHED if ours.rate >= 0.727 else MISSED)
 
 
@@ -142,33 +186,33 @@ def rivals(table: Table, cell: Experiment, scarce: dict[str, int]) -> Bar:
     """GLAM first, or within the interval of the first, on every task."""
     what = f"{cell.suite}, {cell.action_space} space: GLAM first or within the interval of the first, every task"
     wanted = "every task"
-    verdicts: dict[str, list[str]] = {method: [] for method in OURS}
+    verdicts: dict[Variant, list[str]] = {variant: [] for variant in OURS}
     open_tasks, misses = [], dict.fromkeys(OURS, 0)
     for task in TASKS:
         base = replace(cell, task=task, target_episodes=scarce[task], auxiliary_episodes=AUXILIARY)
         others = [
             entry
-            for method in RIVALS
-            if not (method == "pose_cotraining" and cell.action_space == "joint")
-            if (entry := _rival(table, replace(base, method=method))) is not None
+            for rival in RIVALS
+            if not (rival.method == "pose_cotraining" and cell.action_space == "joint")
+            if (entry := _rival(table, rival.of(base))) is not None
         ]
-        ours = {method: table.get(replace(base, method=method)) for method in OURS}
+        ours = {variant: table.get(variant.of(base)) for variant in OURS}
         if not others or not any(ours.values()):
             open_tasks.append(task)
             continue
         first = max(others, key=lambda entry: entry.rate)
-        for method, entry in ours.items():
+        for variant, entry in ours.items():
             if entry is not None:
                 good = entry.rate >= first.interval[0]
-                misses[method] += not good
+                misses[variant] += not good
                 sign = "" if good else ", below its interval"
-                name = first.experiment.method
-                verdicts[method].append(f"{task} {entry.rate:.2f} (best rival {name} {first.rate:.2f}{sign})")
-    method = min(OURS, key=lambda name: (-len(verdicts[name]), misses[name]))
-    if not verdicts[method]:
+                name = _variant(first)
+                verdicts[variant].append(f"{task} {entry.rate:.2f} (best rival {name} {first.rate:.2f}{sign})")
+    variant = min(OURS, key=lambda one: (-len(verdicts[one]), misses[one]))
+    if not verdicts[variant]:
         return Bar(what, wanted, "", OPEN)
-    text = f"{method}: {'; '.join(verdicts[method])}"
-    if misses[method]:
+    text = f"{variant}: {'; '.join(verdicts[variant])}"
+    if misses[variant]:
         return Bar(what, wanted, text, MISSED)
     if open_tasks:
         return Bar(what, wanted, f"{text}; not measured: {', '.join(open_tasks)}", OPEN)
@@ -200,20 +244,8 @@ def _rival(table: Table, cell: Experiment) -> Pooled | None:
 
 
 def _ours(cell: Experiment, target: int) -> Sequence[Experiment]:
-    return [replace(cell, method=m, target_episodes=target, auxiliary_episodes=AUXILIARY) for m in OURS]
+    return [variant.of(replace(cell, target_episodes=target, auxiliary_episodes=AUXILIARY)) for variant in OURS]
 
 
-METHOD_NAMES = {
-    "mip": "MIP",
-    "bc_mse": "BC, plain MSE",
-    "lapa": "LAPA-style",
-    "laom": "LAOM with labels",
-    "clam": "CLAM",
-    "pseudo_labels": "pseudo-labels",
-    "pose_cotraining": "pose co-training",
-    "target_only": "GLAM, target only",
-    "oracle": "oracle",
-    "glam": "GLAM",
-    "glam_o": "GLAM-O",
-}
-"""How tables call the methods."""
+def _variant(entry: Pooled) -> Variant:
+    return Variant(entry.experiment.method, entry.experiment.switches)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from glam_training.matrix.bars import Variant
 from glam_training.matrix.pooling import Pooled
 
 COLOURS = {
@@ -20,6 +21,16 @@ COLOURS = {
     "laom": "#2f7f93",
     "clam": "#8c8c30",
 }
+
+
+def variant_colours(variants: Sequence[Variant]) -> dict[str, str]:
+    """Title to colour; with double tempo a method is paler."""
+    return {v.title: COLOURS[v.method] if v == Variant(v.method) else _paler(COLOURS[v.method]) for v in variants}
+
+
+def _paler(colour: str) -> str:
+    """Half way to white."""
+    return "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02x}" for i in (1, 3, 5))
 
 
 def plot_curves(

@@ -46,6 +46,8 @@ def with_encoders(methods: Iterable[str]) -> tuple[tuple[str, Encoder], ...]:
     return tuple((method, encoder) for encoder, method in pairs if (method, encoder) not in same)
 
 
+TEMPO = Switches(tempo=True)
+"""Double tempo: as the shipped models are trained, and open to every method with a stage 1."""
 ABLATIONS: dict[str, Switches] = {
     "no alignment": Switches(align=False),
     "al = 0": Switches(alignment_balance=0.0),
@@ -63,7 +65,7 @@ ABLATIONS: dict[str, Switches] = {
     "d = 32": Switches(latent_size=32),
     "k = 2": Switches(step=2),
     "k = 4": Switches(step=4),
-    "double tempo": Switches(tempo=True),
+    "double tempo": TEMPO,
     "not regularised": Switches(regularise=False),
     "predicts objects": Switches(prediction="objects"),
 }
@@ -146,10 +148,14 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
     ablations = [state("stack_two", "glam", scarce, switches=s) for s in ABLATIONS.values()]
     spaces = [m for m in BY_WORTH if m != "pose_cotraining"]
     joint = [state(t, m, SCARCE[t], action_space="joint") for m in spaces for t in TASKS]
+    # GLAM-O as it is shipped, and the strongest rival that can have the same.
+    tempo = [state(t, m, SCARCE[t], switches=TEMPO) for m in ("glam_o", "pseudo_labels") for t in TASKS]
+    tempo += [state("stack_two", "glam_o", scarce, n, switches=TEMPO) for n in AUXILIARY_CURVE]
     return (
         _part("curve", curve),
         _part("tasks", tasks),
         _part("auxiliary", auxiliary),
+        _part("tempo", tempo),
         _part("ablations", ablations),
         _part("joint", joint),
     )

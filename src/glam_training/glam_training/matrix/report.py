@@ -12,8 +12,8 @@ from statistics import median
 
 from glam_core.errors import DataError
 from glam_training.experiment import METHODS, Experiment, Switches
-from glam_training.matrix.bars import METHOD_NAMES, Bar, all_bars
-from glam_training.matrix.plots import COLOURS, plot_curves, plot_tasks
+from glam_training.matrix.bars import METHOD_NAMES, OURS, Bar, all_bars, variants
+from glam_training.matrix.plots import plot_curves, plot_tasks, variant_colours
 from glam_training.matrix.pooling import Pooled, Table
 from glam_training.matrix.presets import (
     ABLATIONS,
@@ -123,9 +123,9 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
             seen = f", {encoder}" if encoder else ""
             parts.append(f"### Tasks, {space}-space actions{seen}\n\n{_task_table(rows, scarce)}")
             title = f"{SUITES[suite]}{seen}, {space} space, {AUXILIARY} auxiliary demonstrations"
-            shown = {task: {METHOD_NAMES[m]: e for m, e in row.items()} for task, row in rows.items()}
             name = "_".join(filter(None, (stem.name, suite, budget, "tasks", space, encoder)))
-            add(plot_tasks(page.with_name(f"{name}.png"), shown, _named_colours(), title), title)
+            colours = variant_colours(variants(tuple(METHODS)))
+            add(plot_tasks(page.with_name(f"{name}.png"), rows, colours, title), title)
 
     curves = {
         (METHOD_NAMES[m] + (f", {encoder}" if encoder else "")): points
@@ -145,7 +145,8 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
         n = scarce["stack_two"]
         title = f"stack_two, {suite}: {n} target demonstrations and more of either kind"
         parts.append(f"### Auxiliary demonstrations on stack_two\n\n{_curve_table(auxiliary, f'more than {n} target')}")
-        colours = dict(zip(auxiliary, ("#c44e52", "#dd8452", "#4c72b0", "#7f7f7f"), strict=False))
+        by_name = variant_colours(variants(tuple(METHODS)))
+        colours = {label: by_name[label.rpartition(", ")[0]] for label in auxiliary}
         path = page.with_name(f"{stem.name}_{suite}_{budget}_auxiliary.png")
         add(plot_curves(path, auxiliary, colours, title, "further demonstrations"), title)
 
@@ -163,7 +164,7 @@ def _task_rows(table: Table, base: Experiment, scarce: dict[str, int]) -> dict[s
     for task in TASKS:
         cell = replace(base, task=task, target_episodes=scarce[task], auxiliary_episodes=AUXILIARY)
         methods = [m for m in METHODS if not (m == "pose_cotraining" and base.action_space == "joint")]
-        row = {m: e for m in methods if (e := table.get(replace(cell, method=m))) is not None}
+        row = {v.title: e for v in variants(methods) if (e := table.get(v.of(cell))) is not None}
         if row:
             rows[task] = row
     return rows
@@ -172,10 +173,10 @@ def _task_rows(table: Table, base: Experiment, scarce: dict[str, int]) -> dict[s
 def _task_table(rows: dict[str, dict[str, Pooled]], scarce: dict[str, int]) -> str:
     header = " | ".join(f"{task}, {scarce[task]} target" for task in rows)
     lines = [f"| | {header} |", "|---" * (len(rows) + 1) + "|"]
-    for method, name in METHOD_NAMES.items():
-        if any(method in row for row in rows.values()):
-            entries = [str(row[method]) if method in row else "-" for row in rows.values()]
-            lines.append(f"| {name} | {' | '.join(entries)} |")
+    for title in (variant.title for variant in variants(tuple(METHODS))):
+        if any(title in row for row in rows.values()):
+            entries = [str(row[title]) if title in row else "-" for row in rows.values()]
+            lines.append(f"| {title} | {' | '.join(entries)} |")
     return "\n".join(lines)
 
 
@@ -194,8 +195,7 @@ def _auxiliary_curves(table: Table, base: Experiment, scarce: int) -> dict[str, 
     curves: dict[str, list[tuple[int, Pooled]]] = {}
     for count in AUXILIARY_CURVE:
         entries = {
-            f"{METHOD_NAMES[m]}, auxiliary": replace(base, method=m, target_episodes=scarce, auxiliary_episodes=count)
-            for m in ("glam", "glam_o")
+            f"{v.title}, auxiliary": v.of(replace(base, target_episodes=scarce, auxiliary_episodes=count)) for v in OURS
         }
         entries |= {
             f"{METHOD_NAMES[m]}, more target": replace(base, method=m, target_episodes=scarce + count)
@@ -324,7 +324,3 @@ def _machine(record: CellRecord) -> str:
     hardware = record.hardware
     gpu = f"{hardware['gpu']}, " if hardware["gpu"] else ""
     return f"{gpu}{hardware['cores']} cores"
-
-
-def _named_colours() -> dict[str, str]:
-    return {METHOD_NAMES[method]: colour for method, colour in COLOURS.items()}
