@@ -236,7 +236,8 @@ def test_every_stage_1_can_be_shown_the_target_at_double_tempo(stores, tmp_path,
     rows = rows[pool.end[rows] - rows > 10]  # where it still moves
     brisk = torch.cat([pool.moments[rows], pool.moments[rows + 2]], 1)
     both = torch.cat([pool.action[rows, :-1] + pool.action[rows + 1, :-1], pool.action[rows + 1, -1:]], 1)
-    o, o_next, _, action = (torch.cat(part) for part in zip(*([part[0] for part in fits[0].draw()[0]] for _ in range(40)), strict=True))
+    draws = [fits[0].draw()[0] for _ in range(40)]
+    o, o_next, _, action = (torch.cat([part[0] for part in parts]) for parts in zip(*draws, strict=True))
     early = torch.isin(o[:, 0], pool.moments[rows, 0])
     example, row = (torch.cat([o, o_next], 1)[early, None] == brisk).all(-1).nonzero().T
     assert len(example) / int(early.sum()) == pytest.approx(1 / 3, abs=0.05)

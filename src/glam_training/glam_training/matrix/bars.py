@@ -1,8 +1,8 @@
 """What the matrix has to show, and what it shows: each bar with the numbers that decide it.
 
 A bar is judged from the records alone. From images, rivals are taken on the better of the two encoders. Where the
-better of GLAM and GLAM-O, with double tempo or without, may count, it is one of them for the whole bar, never the better
-one per task.
+better of GLAM and GLAM-O, with double tempo or without, may count, it is one of them for the whole bar, never the
+better one per task.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from glam_training.experiment import STAGE_1_METHODS, Experiment, Switches
 from glam_training.matrix.pooling import Pooled, Table
 from glam_training.matrix.presets import AUXILIARY, AUXILIARY_CURVE, ENCODERS, IMAGE_SCARCE, SCARCE, TASKS, TEMPO
-
 
 METHOD_NAMES = {
     "mip": "MIP",
