@@ -79,6 +79,30 @@ class Evaluation(Schema):
         return self.successes / self.n
 
 
+class StageCost(Schema):
+    """What one phase of a training took.
+
+    Attributes:
+        steps: Gradient steps; of a phase that was cut short, those after it went on.
+        seconds: Wall time of these steps, shared by all runs that were trained together.
+        trained_together: How many runs shared it.
+        examples_per_s: Training examples per second, of all of them.
+        peak_memory_mib: Most memory: of the GPU, or of the process on a CPU.
+        loader_share: Time of making a batch over that of a whole step.
+        device: What trained.
+    """
+
+    error_type: ClassVar[type[GlamError]] = ModelFolderError
+
+    steps: int = Field(ge=1)
+    seconds: float = Field(ge=0.0)
+    trained_together: int = Field(ge=1)
+    examples_per_s: float = Field(ge=0.0)
+    peak_memory_mib: float = Field(ge=0.0)
+    loader_share: float = Field(ge=0.0)
+    device: str
+
+
 class Manifest(Schema):
     """All that one must know to run a model, and where it came from.
 
@@ -104,6 +128,7 @@ class Manifest(Schema):
         evaluation: The measured success.
         baseline: That of MIP on the raw actions of the target demonstrations, same perception and budget, same seeds.
         latency: Measured latencies, the unit in the key: `policy_median_ms`.
+        costs: What each phase of the training took, in their order.
         digest: sha256 of this file with an empty digest, filled in by `write_manifest`.
     """
 
@@ -130,6 +155,7 @@ class Manifest(Schema):
     evaluation: Evaluation | None = None
     baseline: Evaluation | None = None
     latency: dict[str, float] = Field(default_factory=dict)
+    costs: dict[str, StageCost] = Field(default_factory=dict)
     digest: str = ""
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ def model_card(manifest: Manifest, name: str) -> str:
     sections = [
         ("What it is", _what(manifest)),
         ("Data", _data(manifest)),
-        ("Training", _training(manifest)),
+        ("Training", "\n\n".join(filter(None, (_training(manifest), _costs(manifest))))),
         ("Measured", _measured(manifest, name)),
         ("Limits", _limits(manifest)),
     ]
@@ -103,6 +103,22 @@ def _training(manifest: Manifest) -> str:
     budget = ", ".join(f"{what} {count}" for what, count in steps.items() if count)
     seeds = f"seeds {stage_1.get('seed')} (stage 1) and {stage_2.get('seed')} (stage 2)"
     return f"Gradient steps: {budget}; {seeds}; commit `{manifest.commit}`. The manifest holds the whole configuration."
+
+
+def _costs(manifest: Manifest) -> str:
+    if not manifest.costs:
+        return ""
+    lines = [
+        "| phase | steps | minutes | examples/s | peak memory, MiB | loader's share of a step | on |",
+        "|---" * 7 + "|",
+    ]
+    for phase, cost in manifest.costs.items():
+        shared = f", {cost.trained_together} runs together" if cost.trained_together > 1 else ""
+        lines.append(
+            f"| {phase} | {cost.steps} | {cost.seconds / 60:.1f} | {cost.examples_per_s:.0f} | "
+            f"{cost.peak_memory_mib:.0f} | {100 * cost.loader_share:.1f} % | {cost.device}{shared} |"
+        )
+    return "\n".join(lines)
 
 
 def _measured(manifest: Manifest, name: str) -> str:

@@ -11,7 +11,7 @@ import logging
 import shutil
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from glam_core.manifest import (
     MANIFEST_FILE,
     Manifest,
     Range,
+    StageCost,
     write_manifest,
 )
 from glam_core.normalize import Statistics
@@ -42,6 +43,7 @@ from glam_core.spec import ActionSpec, ObsSpec, VectorSpec
 from glam_training import methods
 from glam_training.card import model_card
 from glam_training.contract import Contract
+from glam_training.costs import PhaseCost, read_costs
 from glam_training.data.sampler import policy_windows
 from glam_training.data.store import Store
 from glam_training.models.blocks import Standardizer
@@ -93,6 +95,7 @@ class Exportable:
     fingerprints: dict[str, str]
     commit: str
     config: dict[str, Any]
+    costs: dict[str, StageCost]
 
 
 def exportable(path: Path) -> Exportable:
@@ -124,6 +127,7 @@ def _of_stage_2(path: Path) -> Exportable:
         fingerprints={Path(name).name: digest for name, digest in trained.record["fingerprints"].items()},
         commit=trained.record["commit"],
         config={"stage_1": trained.glam.record["config"], "stage_2": trained.record["config"]},
+        costs=stage_costs(read_costs(Path(trained.record["config"]["glam"])) | read_costs(path)),
     )
 
 
@@ -158,7 +162,26 @@ def _of_bench(path: Path) -> Exportable:
         fingerprints={name.replace("/", "_"): digest for name, digest in trained.record["fingerprints"].items()},
         commit=trained.record["commit"],
         config=trained.record["config"],
+        costs=stage_costs(read_costs(path), 2 * experiment.sizes.batch_size),
     )
+
+
+def stage_costs(costs: Mapping[str, PhaseCost], examples: int = 0) -> dict[str, StageCost]:
+    """Costs of a run's phases as a manifest holds them; `examples` of a step where a phase does not say how many."""
+    return {
+        phase: StageCost(
+            steps=cost.steps,
+            seconds=round(cost.seconds, 1),
+            trained_together=cost.trained_together,
+            examples_per_s=round(
+                cost.trained_together * cost.steps * (cost.examples or examples) / max(cost.seconds, 1e-9), 1
+            ),
+            peak_memory_mib=cost.peak_memory_mib,
+            loader_share=round(cost.draw_ms / cost.step_ms, 4),
+            device=cost.device,
+        )
+        for phase, cost in costs.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -328,6 +351,7 @@ def make_manifest(trained: Exportable) -> Manifest:
         execute_length=trained.execute_length,
         statistics=_statistics(trained),
         training_ranges=trained.ranges,
+        costs=trained.costs,
         dataset_fingerprints=trained.fingerprints,
         commit=trained.commit,
         config=trained.config,

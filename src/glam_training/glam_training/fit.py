@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from glam_core.errors import DataError
+from glam_training.costs import PhaseCost, add_cost, measured_memory, milliseconds
 from glam_training.run import Run
 
 Batch = Any
@@ -85,6 +86,7 @@ def fit(
     phase: str,
     seed: int,
     log_every: int = 50,
+    sides: int = 1,
 ) -> nn.Module:
     """Minimise `objective(batch, progress) -> (loss, terms)` and return the module with EMA weights.
 
@@ -98,6 +100,7 @@ def fit(
         phase: Name of this optimisation inside the run.
         seed: Base seed of the batches.
         log_every: Steps between two rows of metrics.
+        sides: How many times the configured batch size a batch holds.
 
     Returns:
         The EMA copy of `objective`, on the training device, in evaluation mode. A finished phase is loaded, not
@@ -114,7 +117,7 @@ def fit(
         start = int(state["step"])
         run.rewind(start, f"{phase}/")
     model.train()
-    last_save = time.monotonic()
+    begun = last_save = time.monotonic()
     bar = tqdm(
         range(start, config.steps),
         initial=start,
@@ -153,6 +156,13 @@ def fit(
                 "step": done,
             }
             run.save(state, done, phase)
+    if start < config.steps and fabric.global_rank == 0:
+        seconds, steps = time.monotonic() - begun, config.steps - start
+        drawing_ms = milliseconds(lambda: draw(torch.Generator().manual_seed(seed)))
+        device, memory = measured_memory(fabric.device)
+        examples = sides * config.batch_size * fabric.world_size
+        cost = PhaseCost(steps, seconds, 1, memory, device, 1e3 * seconds / steps, drawing_ms, examples)
+        add_cost(run.path, phase, cost)
     return ema.module.eval()
 
 

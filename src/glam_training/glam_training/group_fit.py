@@ -7,16 +7,14 @@ CPU groups train one after the other.
 
 from __future__ import annotations
 
-import json
-import resource
 import time
 from collections.abc import Generator, Sequence
 
-import torch
 from torch import nn
 from tqdm import tqdm
 
 from glam_core.errors import GlamError
+from glam_training.costs import PhaseCost, add_cost, measured_memory
 from glam_training.fit import OptimConfig
 from glam_training.group_step import Step
 from glam_training.group_training import Draw, Fit, Group, Training
@@ -26,8 +24,6 @@ BLOCK = 100
 runs that are resumed in the same company repeat uninterrupted ones."""
 CHECKPOINT_S = 60.0
 LOG_BLOCKS = 5
-COSTS_FILE = "costs.json"
-"""Seconds, steps, memory and speed of each phase, in the run folder."""
 Course = Generator[Fit, None, None]
 """The training of a group, which yields what has to be fitted and goes on when that is done."""
 PHASES = ("stage_1", "decoder", "policy")
@@ -115,29 +111,7 @@ def _run(trainings: Sequence[Training]) -> None:
     seconds = time.perf_counter() - start
     speed = step.speed()
     for training in trainings:
-        _write_costs(training.fit, steps - begun, seconds, together, speed)
-
-
-def _write_costs(fit: Fit, steps: int, seconds: float, together: int, speed: dict[str, float]) -> None:
-    """Add what a phase took to each run's costs.json; seconds are shared by all runs that were trained together."""
-    group, phase = fit.group, fit.phase
-    if group.device.type == "cuda":
-        device, memory = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20
-    else:
-        device = f"cpu, {torch.get_num_threads()} threads"
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    for run in group.runs:
-        path = run.path / COSTS_FILE
-        costs = json.loads(path.read_text()) if path.exists() else {}
-        before = costs.get(phase, {"steps": 0, "seconds": 0.0})
-        costs[phase] = {
-            "steps": before["steps"] + steps,
-            "seconds": before["seconds"] + seconds,
-            "trained_together": together,
-            "peak_memory_mib": round(memory),
-            "device": device,
-            **speed,
-        }
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(costs, indent=2) + "\n")
-        partial.replace(path)
+        device, memory = measured_memory(training.fit.group.device)
+        cost = PhaseCost(steps - begun, seconds, together, memory, device, **speed)
+        for run in training.fit.group.runs:
+            add_cost(run.path, training.fit.phase, cost)

@@ -8,18 +8,15 @@ replayed.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from glam_training.costs import milliseconds
 from glam_training.group_training import Training
 
 _LOGGER = logging.getLogger(__name__)
-
-SPEED_STEPS = 20
-"""Steps on which the speed is measured when a phase is done."""
 
 
 class Step:
@@ -51,11 +48,11 @@ class Step:
         For the end of a phase: what its steps change is not looked at any more.
         """
         if self._graph is None:
-            return {"step_ms": _milliseconds(self._once), "draw_ms": _milliseconds(self._draw)}
+            return {"step_ms": milliseconds(self._once), "draw_ms": milliseconds(self._draw)}
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             batches = self._draw()
-        speed = {"step_ms": _milliseconds(self._graph.replay), "draw_ms": _milliseconds(graph.replay)}
+        speed = {"step_ms": milliseconds(self._graph.replay), "draw_ms": milliseconds(graph.replay)}
         del batches  # their memory belongs to the graph
         return speed
 
@@ -112,16 +109,3 @@ def _wait() -> None:
 def _number(phase: str) -> int:
     """A number for a phase's name: `hash` of a string differs from process to process."""
     return int.from_bytes(phase.encode()[:8], "little")
-
-
-def _milliseconds(work: Callable[[], object]) -> float:
-    """Mean time of a piece of work, after a first time that is not counted."""
-    work()
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(SPEED_STEPS):
-        work()
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - start) / SPEED_STEPS

@@ -182,7 +182,14 @@ def train_latent_actions(
         return batch._replace(**labels), take(slots[choice], rows)
 
     objective = fit(
-        GlamObjective(glam, config.model), draw, config.optim, run=run, fabric=fabric, phase="glam", seed=config.seed
+        GlamObjective(glam, config.model),
+        draw,
+        config.optim,
+        run=run,
+        fabric=fabric,
+        phase="glam",
+        seed=config.seed,
+        sides=min(2, len(slots)),
     )
     assert isinstance(objective, GlamObjective)
     glam = objective.glam.cpu()

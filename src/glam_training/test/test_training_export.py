@@ -21,6 +21,7 @@ from glam_training.demos import DemosConfig, record_demos
 from glam_training.evaluate import EvalConfig, evaluate_folder
 from glam_training.export import ExportConfig, export, export_graph
 from glam_training.fit import DeviceConfig, OptimConfig
+from glam_training.matrix.shipped import shipped_costs
 from glam_training.models.glam import GlamConfig
 from glam_training.models.mip import MipConfig
 from glam_training.models.perception import PerceptionConfig
@@ -106,6 +107,17 @@ def test_the_folder_says_what_it_is(folder):
     card = (folder / "policy/card.md").read_text()
     assert "Not evaluated yet" in card
     assert "reconstruction" in card
+    assert [(phase, cost.steps) for phase, cost in manifest.costs.items()] == [
+        ("segmenter", 60), ("glam", FEW.steps), ("decoder", FEW.steps), ("policy", FEW.steps)
+    ]  # fmt: skip
+    for phase, cost in manifest.costs.items():
+        assert 0.0 < cost.loader_share < 1.0 and cost.peak_memory_mib > 100 and cost.device.startswith("cpu")
+        batch = 16 if phase == "segmenter" else FEW.batch_size
+        assert cost.seconds == pytest.approx(batch * cost.steps / cost.examples_per_s, abs=0.06)
+    assert "| segmenter | 60 | " in card
+    (page,) = shipped_costs(folder)
+    assert page.count("| policy | segmenter | 60 | ") == 1 and "| mip | policy | " in page
+    assert shipped_costs(folder / "glam") == []
 
 
 def test_export_refuses_what_it_must(folder, tmp_path):

@@ -28,7 +28,7 @@ from glam_training.matrix.presets import (
     preset,
 )
 from glam_training.matrix.record import CellRecord, cell_path, read_records
-from glam_training.matrix.shipped import shipped_bars
+from glam_training.matrix.shipped import shipped_bars, shipped_costs
 
 SUITES = {"state": "State suite", "images": "Image suite"}
 
@@ -43,6 +43,8 @@ class ReportConfig:
     """Markdown file to write; plots stand beside it."""
     reports: Path = Path("docs/results")
     """Folder of the reports of single models, as of the shipped ones: eval_, probe_ and transfer_<task>.json."""
+    models: Path = Path("models")
+    """Folder of the shipped models, whose manifests say what their training took."""
 
 
 def write_report(config: ReportConfig) -> list[Path]:
@@ -70,7 +72,7 @@ def write_report(config: ReportConfig) -> list[Path]:
         text, plots = _suite(table, suite, budget, config.page)
         sections.append(text)
         paths += plots
-    sections += [_filled(records), _cost(records), _machines(records)]
+    sections += [_filled(records), _cost(records), *shipped_costs(config.models), _machines(records)]
     config.page.parent.mkdir(parents=True, exist_ok=True)
     config.page.write_text("\n\n".join(sections) + "\n")
     return paths

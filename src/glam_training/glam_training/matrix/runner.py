@@ -21,10 +21,10 @@ from typing import Literal
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.station import load_station
 from glam_training.config import plain
+from glam_training.costs import COSTS_FILE
 from glam_training.data.store import Store
 from glam_training.evaluate import Conditions, Outcome
 from glam_training.experiment import Experiment, Job
-from glam_training.group_fit import COSTS_FILE
 from glam_training.locks import alone_in_or_fail
 from glam_training.matrix.executors import Executor, LocalExecutor, RayExecutor
 from glam_training.matrix.presets import Preset, preset

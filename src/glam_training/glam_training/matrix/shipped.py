@@ -1,5 +1,5 @@
-"""Bars that are judged from reports of single models rather than from the matrix: shipped models and their twins,
-gates of stage 1, replays across sources."""
+"""What the page says of single models rather than of the matrix: bars of shipped models and their twins, gates of
+stage 1, replays across sources; what their training took."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from glam_core.errors import DataError
+from glam_core.manifest import MANIFEST_FILE, read_manifest
 from glam_training.matrix.bars import MISSED, OPEN, REACHED, Bar
 from glam_training.transfer import ERROR_M, F1, SHUFFLED_RATIO
 
@@ -32,6 +33,29 @@ def shipped_bars(folder: Path) -> list[Bar]:
         _gates(folder),
         _transfer(folder),
     ]
+
+
+def shipped_costs(folder: Path) -> list[str]:
+    """A table of what the training of each model in a folder took, as a section of the page; none where no manifest
+    says it.
+
+    Raises:
+        ModelFolderError: a manifest is damaged.
+    """
+    manifests = {path.parent.name: read_manifest(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_FILE}"))}
+    rows = [
+        f"| {name} | {phase} | {cost.steps} | {cost.seconds / 60:.1f} | {cost.examples_per_s:.0f} | "
+        f"{cost.peak_memory_mib:.0f} | {100 * cost.loader_share:.1f} % | {cost.device} |"
+        for name, manifest in manifests.items()
+        for phase, cost in manifest.costs.items()
+    ]
+    head = [
+        "Training of the shipped models, from images, phase by phase (`glam train glam`, `glam train policy`).",
+        "",
+        "| model | phase | steps | minutes | examples/s | peak memory, MiB | loader's share | on |",
+        "|---" * 8 + "|",
+    ]
+    return ["\n".join([*head, *rows])] if rows else []
 
 
 def _success(folder: Path, task: str, wanted: float) -> Bar:
