@@ -150,7 +150,7 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
     joint = [state(t, m, SCARCE[t], action_space="joint") for m in spaces for t in TASKS]
     # GLAM-O as it is shipped, and the strongest rival that can have the same.
     tempo = [state(t, m, SCARCE[t], switches=TEMPO) for m in ("glam_o", "pseudo_labels") for t in TASKS]
-    tempo += [state("stack_two", "glam_o", scarce, n, switches=TEMPO) for n in AUXILIARY_CURVE]
+    tempo += [state("stack_two", "glam_o", scarce, n, switches=TEMPO) for n in reversed(AUXILIARY_CURVE)]
     return (
         _part("curve", curve),
         _part("tasks", tasks),
