@@ -103,6 +103,33 @@ def test_a_bar_takes_one_variant_for_all_tasks(tmp_path):
     assert "| GLAM-O, double tempo | 0.98 [" in config.page.read_text()
 
 
+def test_substitution_takes_the_variant_that_is_nowhere_below(tmp_path):
+    base = Experiment("stack_two", "glam_o", target_episodes=20)
+    for count, plain, brisk, target in ((30, 26, None, 25), (80, 40, None, 40), (180, 40, 48, 49), (400, 50, 49, 50)):
+        for cell, successes in (
+            (replace(base, auxiliary_episodes=count), plain),
+            (replace(base, auxiliary_episodes=count, switches=Switches(tempo=True)), brisk),
+            (normalised(replace(base, method="target_only", target_episodes=20 + count)), target),
+        ):
+            if successes is not None:
+                write_cell(tmp_path, cell, "1" * successes + "0" * (50 - successes))
+
+    def bar():
+        bars = all_bars(Table(read_records(tmp_path)), Table([]), {"state": "small"})
+        return next(bar for bar in bars if "in place of target ones" in bar.what)
+
+    assert bar().verdict == REACHED
+    assert bar().measured.startswith("glam_o with double tempo: 20 + 180: 0.96 (200 target: [0.90, 1.00]); 20 + 400")
+    tempo = replace(base, auxiliary_episodes=180, switches=Switches(tempo=True))
+    write_cell(tmp_path, tempo, "1" * 44 + "0" * 6)
+    assert bar().verdict == MISSED and bar().measured.startswith("glam_o: 20 + 30"), "inside at three of four"
+    for path in tmp_path.rglob("*.json"):
+        if "aux180" not in path.name and "target200" not in path.name:
+            path.unlink()
+    write_cell(tmp_path, tempo, "1" * 48 + "0" * 2)
+    assert bar().verdict == OPEN, "one number is no curve"
+
+
 def test_page(records, tmp_path):
     config = ReportConfig(records, tmp_path / "matrix.md", tmp_path)
     paths = write_report(config)
