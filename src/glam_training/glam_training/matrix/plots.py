@@ -83,13 +83,13 @@ def plot_tasks(path: Path, rows: Mapping[str, Mapping[str, Pooled]], colours: Ma
     Args:
         path: of the PNG.
         rows: task to (label to entry).
-        colours: label to colour.
+        colours: label to colour, in the order of the bars.
         title: of the plot.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    labels = list(dict.fromkeys(label for row in rows.values() for label in row))
+    labels = [label for label in colours if any(label in row for row in rows.values())]
     figure = Figure(figsize=(3.5 + 1.6 * len(rows), 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
