@@ -13,6 +13,8 @@ _RECONSTRUCTION = (
     "not available, and neither this model nor its numbers are theirs."
 )
 
+COST_COLUMNS = "phase | steps | minutes | examples/s | peak memory, MiB | loader's share of a step | on"
+
 _GLAM = ("glam", "glam_o", "target_only")
 
 
@@ -108,17 +110,19 @@ def _training(manifest: Manifest) -> str:
 def _costs(manifest: Manifest) -> str:
     if not manifest.costs:
         return ""
-    lines = [
-        "| phase | steps | minutes | examples/s | peak memory, MiB | loader's share of a step | on |",
-        "|---" * 7 + "|",
-    ]
+    return "\n".join([f"| {COST_COLUMNS} |", "|---" * 7 + "|", *(f"| {row} |" for row in cost_rows(manifest))])
+
+
+def cost_rows(manifest: Manifest) -> list[str]:
+    """What each phase of the training took, in the columns of `COST_COLUMNS`."""
+    rows = []
     for phase, cost in manifest.costs.items():
         shared = f", {cost.trained_together} runs together" if cost.trained_together > 1 else ""
-        lines.append(
-            f"| {phase} | {cost.steps} | {cost.seconds / 60:.1f} | {cost.examples_per_s:.0f} | "
-            f"{cost.peak_memory_mib:.0f} | {100 * cost.loader_share:.1f} % | {cost.device}{shared} |"
+        rows.append(
+            f"{phase} | {cost.steps} | {cost.seconds / 60:.1f} | {cost.examples_per_s:.0f} | "
+            f"{cost.peak_memory_mib:.0f} | {100 * cost.loader_share:.1f} % | {cost.device}{shared}"
         )
-    return "\n".join(lines)
+    return rows
 
 
 def _measured(manifest: Manifest, name: str) -> str:

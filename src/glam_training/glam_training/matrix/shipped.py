@@ -11,6 +11,7 @@ from typing import Any
 
 from glam_core.errors import DataError
 from glam_core.manifest import MANIFEST_FILE, read_manifest
+from glam_training.card import COST_COLUMNS, cost_rows
 from glam_training.matrix.bars import MISSED, OPEN, REACHED, Bar
 from glam_training.transfer import ERROR_M, F1, SHUFFLED_RATIO
 
@@ -43,18 +44,8 @@ def shipped_costs(folder: Path) -> list[str]:
         ModelFolderError: a manifest is damaged.
     """
     manifests = {path.parent.name: read_manifest(path.parent) for path in sorted(folder.glob(f"*/{MANIFEST_FILE}"))}
-    rows = [
-        f"| {name} | {phase} | {cost.steps} | {cost.seconds / 60:.1f} | {cost.examples_per_s:.0f} | "
-        f"{cost.peak_memory_mib:.0f} | {100 * cost.loader_share:.1f} % | {cost.device} |"
-        for name, manifest in manifests.items()
-        for phase, cost in manifest.costs.items()
-    ]
-    head = [
-        "Training of the shipped models, from images, phase by phase (`glam train glam`, `glam train policy`).",
-        "",
-        "| model | phase | steps | minutes | examples/s | peak memory, MiB | loader's share | on |",
-        "|---" * 8 + "|",
-    ]
+    rows = [f"| {name} | {row} |" for name, manifest in manifests.items() for row in cost_rows(manifest)]
+    head = ["Training of the shipped models, phase by phase.", "", f"| model | {COST_COLUMNS} |", "|---" * 8 + "|"]
     return ["\n".join([*head, *rows])] if rows else []
 
 
