@@ -17,8 +17,6 @@ ZERO_S, STOP_S = 0.1, 0.25
 _PRIORITY = GUARDIAN + 1
 _MOVING_RAD_S = 0.01
 _RECENT_S = 0.05
-_OWN_S = 0.1
-"""A rest that came this long before a failure belongs to what was before."""
 
 
 @dataclass
@@ -58,8 +56,8 @@ class Relay:
         """Whether the arm is being moved: a failure of one that rests would tell nothing."""
         return time.monotonic() - max(self.passed.moving, default=0.0) < _RECENT_S
 
-    def judge(self, failed_at: float, enough_s: float) -> Trial:
-        """What happened after a failure.
+    def judge(self, failed_at: float, enough_s: float) -> Trial | None:
+        """What happened after a failure; None where something else had already stopped the arm.
 
         Args:
             failed_at: When it was: monotonic clock, s.
@@ -68,9 +66,10 @@ class Relay:
         last = max(self.passed.moving, default=0.0)
         if last > failed_at + enough_s / 2:
             return Trial(np.inf, np.inf)
-        since = max(last, failed_at - _OWN_S)
-        rests = [at for at in (*self.passed.resting, *self.passed.stops) if at > since]
-        stops = [at for at in self.passed.stops if at > since]
+        stops = [at for at in self.passed.stops if at > last]
+        rests = [at for at in self.passed.resting if at > last] + stops
+        if min(rests, default=np.inf) <= failed_at:
+            return None
         return Trial(min(rests, default=np.inf) - failed_at, min(stops, default=np.inf) - failed_at)
 
     def _accept(self) -> None:
