@@ -165,6 +165,24 @@ def test_the_idle_arm_keeps_out_of_the_way_and_a_cube_is_handed_over():
         assert gap > 0.1
 
 
+def test_the_expert_leaves_the_tower_of_three_alone():
+    with Cell("stack_three", "gen3") as cell:
+        cell.reset(4)
+        expert = Expert("stack_three", "gen3", 4)
+        expert.reset(cell)
+
+        def act() -> None:
+            cell.command(expert.act(cell, cell.time))
+            cell.advance(0.1)
+
+        while not cell.success():
+            assert cell.time < 0.1 * cell.task.horizon
+            act()
+        for _ in range(30):
+            act()
+            assert cell.task.holds(cell)
+
+
 def _needs_hand_over(cell: Cell, seed: int) -> bool:
     cell.reset(seed)
     sides = {name: float(state.position[1]) for name, state in cell.objects.items()}

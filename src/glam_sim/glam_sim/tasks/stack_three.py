@@ -79,15 +79,16 @@ def plan(views: Mapping[str, View], phases: Mapping[str, str]) -> dict[str, Goal
     """The expert: one arm works at a time; the other waits on its own side, and comes when it is needed."""
     cubes = next(iter(views.values())).objects
     carried = {arm: _nearest(cubes, view) for arm, view in views.items() if phases[arm] == "carry"}
-    green, blue = cubes[GREEN.name], cubes[BLUE.name]
-    in_hand = GREEN.name in carried.values()
-    job = RED.name if _is_on(green, blue) and not in_hand else GREEN.name
+    red, green, blue = (cubes[item.name] for item in (RED, GREEN, BLUE))
+    stands = _is_on(green, blue) and GREEN.name not in carried.values()
+    job = RED.name if stands else GREEN.name
     worker = next(iter(carried), None) or _worker(cubes[job], blue, views)
+    done = stands and not carried and _is_on(red, green)
     goals = {}
     for arm, view in views.items():
         if phases[arm] in ("release", "retreat"):
             goals[arm] = _retreat(view, cubes, phases[arm])
-        elif arm == worker:
+        elif arm == worker and not done:
             goals[arm] = _work(arm, views, cubes, carried.get(arm, job), phases[arm])
         else:
             goals[arm] = _wait(arm)
