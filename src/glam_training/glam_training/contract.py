@@ -61,7 +61,7 @@ class Contract:
         """An untrained perception for these observations: slots where there are masks to learn them from, else
         keypoints."""
         if self.observations == "scene":
-            return ScenePerception(len(self.obs_spec["vectors"][0]["components"]), config)
+            return ScenePerception(self.obs_spec["vectors"][0]["components"], config)
         if not self.slots:
             return KeypointPerception(len(self.obs_spec["images"]), config)
         return ImagePerception(len(self.obs_spec["images"]), self.slots, config)

@@ -59,6 +59,8 @@ class Budget:
     """Steps that are executed before the next prediction."""
     encoder_steps: int = 800
     """Gradient steps of the image encoder; unused in the state suite."""
+    relations: bool = False
+    """Policies see where things are from each other, too (`Relations`): for tasks with two arms."""
 
 
 BUDGETS: dict[str, Budget] = {
@@ -194,7 +196,11 @@ class Experiment:
     def sizes(self) -> Budget:
         """The budget's steps and sizes, for this task."""
         budget = BUDGETS[self.budget]
-        return replace(budget, policy_steps=POLICY_STEPS.get((self.budget, self.task), budget.policy_steps))
+        return replace(
+            budget,
+            policy_steps=POLICY_STEPS.get((self.budget, self.task), budget.policy_steps),
+            relations=len(TASKS[self.task].layout.arms) > 1,
+        )
 
     @property
     def target_demonstrations(self) -> int:

@@ -33,7 +33,7 @@ from glam_training.models.blocks import ActionScale
 from glam_training.models.latent import LatentModel
 from glam_training.models.mip import Mip, MipConfig
 from glam_training.models.objectives import PolicyObjective
-from glam_training.models.perception import FeatureNet, PerceptionConfig
+from glam_training.models.perception import PerceptionConfig, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.models.rivals.bc_mse import Regression
 from glam_training.perceive import Perceived, perceive
@@ -153,7 +153,7 @@ def load(out: Path) -> Trained:
     latent = experiment.method in LATENT_METHODS
     size = experiment.switches.latent_size if latent else contract.action_size
     output = None if latent else ActionScale(size)
-    features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
+    features = make_features(perception, experiment.sizes.relations)
     module = PolicyModule(perception, features, _make_head(experiment, features.size, size), output)
     module.load_state_dict(state["policy"])
     decoder = ActionDecoderModule(model).eval() if latent else None
@@ -266,7 +266,7 @@ def _train_policies(
     for i, (experiment, view) in enumerate(zip(experiments, views, strict=True)):
         torch.manual_seed(experiment.seed)
         perception = view.perception
-        features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
+        features = make_features(perception, experiment.sizes.relations)
         features.standardize.minimum_std = perception.moment_floor
         features.standardize.fit(pool.moments[torch.cat(targets.policy_rows[i])].cpu())
         head = _make_head(experiment, features.size, targets.labels.shape[-1])

@@ -15,7 +15,7 @@ from glam_training.data.sampler import PolicyWindows, policy_windows, target_sha
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import ActionScale
 from glam_training.models.mip import Mip, MipConfig, mip_loss
-from glam_training.models.perception import FeatureNet
+from glam_training.models.perception import FeatureNet, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.relabel import load_slots, relabel
 from glam_training.run import Run, plain
@@ -32,6 +32,8 @@ class PolicyTrainConfig:
     out: Path
     """Run folder; an unfinished run in it is resumed."""
     mip: MipConfig = MipConfig()
+    relations: bool | None = None
+    """The policy sees where the slots of a camera are from each other, too; when unset, for tasks with two arms."""
     optim: OptimConfig = OptimConfig(steps=6000, learning_rate=5e-4, weight_decay=1e-4)
     moment_noise: float = 0.02
     """Noise on the slots' moments while training, in standard deviations."""
@@ -92,7 +94,9 @@ def load_policy(path: Path) -> TrainedPolicy:
     trained = load_glam(Path(run.config["glam"]))
     latent = run.config["kind"] == "latent"
     size = trained.config.latent_size if latent else contract.action_size
-    policy = _make_policy(trained, mip_config, size, None if latent else ActionScale(size))
+    # Runs from before there was a choice do not say, and have none.
+    relations = _sees_relations(run.config.get("relations", False), contract)
+    policy = _make_policy(trained, mip_config, relations, size, None if latent else ActionScale(size))
     decoder = ActionDecoderModule(trained.glam) if latent else None
     state = torch.load(path / MODEL_FILE, map_location="cpu", weights_only=True)
     policy.load_state_dict(state["policy"])
@@ -136,7 +140,9 @@ def _train_head(
     span = k if output is None else 0
     history = trained.contract.obs_spec["history"]
     windows = [policy_windows(s.episode_ends, history, config.mip.chunk_length, k, span) for s in slots]
-    policy = _make_policy(trained, config.mip, labels[0].shape[1], output)
+    policy = _make_policy(
+        trained, config.mip, _sees_relations(config.relations, trained.contract), labels[0].shape[1], output
+    )
     jitter = config.moment_noise * policy.features.standardize.std
     shares = _shares(config.optim.batch_size, config.target_share, [len(w) for w in windows])
 
@@ -164,9 +170,15 @@ def _train_head(
     return policy.eval()
 
 
-def _make_policy(trained: TrainedGlam, mip: MipConfig, size: int, output: ActionScale | None) -> PolicyModule:
+def _sees_relations(chosen: bool | None, contract: Contract) -> bool:
+    return len(contract.action_spec["arms"]) > 1 if chosen is None else chosen
+
+
+def _make_policy(
+    trained: TrainedGlam, mip: MipConfig, relations: bool, size: int, output: ActionScale | None
+) -> PolicyModule:
     perception = trained.perception
-    features = FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples)
+    features = make_features(perception, relations)
     features.standardize.load_state_dict(trained.glam.observation.state_dict())
     history = trained.contract.obs_spec["history"]
     return PolicyModule(perception, features, Mip(history * features.size, size, mip), output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,8 +57,9 @@ def folder(tmp_path_factory) -> Path:
         )
     )
     mip = MipConfig(chunk_length=4, width=16, depth=1)
-    for name, train in (("policy", train_policy), ("mip", train_mip)):
-        run = train(PolicyTrainConfig(glam=glam, out=folder / f"{name}_run", mip=mip, optim=FEW, device=CPU))
+    for name, train, relations in (("policy", train_policy, None), ("mip", train_mip, True)):
+        out = folder / f"{name}_run"
+        run = train(PolicyTrainConfig(glam=glam, out=out, mip=mip, relations=relations, optim=FEW, device=CPU))
         export(ExportConfig(run, folder / name))
     return folder
 
@@ -77,6 +79,15 @@ def test_the_exported_model_computes_what_torch_computes(folder, name, kind):
             state = np.linspace(-1, 1, 10, dtype=np.float32)
             action = decoder(torch.from_numpy(chunk[:1]), torch.from_numpy(state)[None])[0].numpy()
             np.testing.assert_allclose(model.decode(chunk[0], state), action, atol=1e-4)
+
+
+def test_a_run_from_before_relations_is_loaded(folder, tmp_path):
+    shutil.copytree(folder / "policy_run", tmp_path / "run")
+    path = tmp_path / "run/run.json"
+    record = json.loads(path.read_text())
+    assert record["config"].pop("relations") is None
+    path.write_text(json.dumps(record))
+    assert load_policy(tmp_path / "run").policy.features.relations is None
 
 
 def test_what_is_not_seen_is_no_trouble(folder):

@@ -12,9 +12,17 @@ from torch import Tensor, nn
 from glam_core.errors import ConfigurationError
 from glam_training.models.blocks import STATE_FLOOR
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
+from glam_training.models.keypoints import KeypointPerception
 from glam_training.models.latent import LatentSizes, forward_loss
 from glam_training.models.mip import T_STAR, Mip, MipConfig, mip_loss
-from glam_training.models.perception import FeatureNet, ImagePerception, PerceptionConfig, glimpses, mask_moments
+from glam_training.models.perception import (
+    ImagePerception,
+    PerceptionConfig,
+    ScenePerception,
+    glimpses,
+    make_features,
+    mask_moments,
+)
 from glam_training.models.rivals.clam import Clam
 from glam_training.slots import Slots
 from glam_training.stage1 import infer_posterior
@@ -242,8 +250,36 @@ def test_perception_shapes_and_feature_size():
     moments, patches = perception(*images)
     assert moments.shape == (5, perception.moment_size) == (5, 48)
     assert patches.shape == (5, perception.glimpse_count, 3, 8, 8)
-    features = FeatureNet(perception.moment_size, perception.glimpse_count, 8)
+    features = make_features(perception, relations=False)
     assert features(moments, patches).shape == (5, features.size)
+
+
+def test_relations_of_a_scene_are_differences_of_all_pairs_near_and_far():
+    components = ["a.x", "a.y", "a.z", "a.gripper", "b.x", "b.y", "b.z", "c.x", "c.y", "c.z", "look.red"]
+    perception = ScenePerception(components, PerceptionConfig())
+    moments = torch.tensor([[0.30, 0.10, 0.20, 1.0, 0.29, 0.10, 0.25, 0.80, 0.10, 0.20, 0.5]])
+    features = make_features(perception, relations=True)
+    seen = features(*perception(moments))
+    assert seen.shape == (1, features.size) == (1, 11 + 2 * 9)
+    way = torch.tensor([0.01, 0.0, -0.05, -0.50, 0.0, 0.0, -0.51, 0.0, 0.05])  # a - b, a - c, b - c
+    torch.testing.assert_close(seen[0, 11:], torch.cat([torch.tanh(way / 0.01), torch.tanh(way / 0.05)]))
+
+
+@pytest.mark.parametrize("kind", ["slots", "keypoints"])
+def test_relations_of_images_stay_within_a_camera(kind: str):
+    config = PerceptionConfig(segmenter_width=4, glimpse_px=12, glimpse_samples=8, keypoints=3)
+    perception = ImagePerception(2, 3, config) if kind == "slots" else KeypointPerception(2, config)
+    stride = perception.moment_size // 6
+    first, second = (
+        [camera * 3 * stride + thing * stride + axis for camera in (0, 1) for thing in things for axis in (0, 1)]
+        for things in ((0, 0, 1), (1, 2, 2))
+    )
+    images = [torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8) for _ in range(2)]
+    moments, patches = perception(*images)
+    features, plain = (make_features(perception, relations) for relations in (True, False))
+    assert features.size == plain.size + 2 * len(first)
+    near = features(moments, patches)[:, perception.moment_size :][:, : len(first)]
+    torch.testing.assert_close(near, torch.tanh((moments[:, first] - moments[:, second]) / perception.point_scales[0]))
 
 
 def test_configs_are_frozen():

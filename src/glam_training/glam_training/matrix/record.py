@@ -15,6 +15,8 @@ from glam_training.config import differences, plain
 from glam_training.experiment import Experiment, Switches, read_switches
 
 SCHEMA_VERSION = 1
+_BEFORE = {"relations": False}
+"""What the budgets of records were before there was a choice."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,11 @@ def is_done(path: Path, cell: Experiment, wanted: Starts, budget: Mapping[str, A
     if not path.exists():
         return False
     record = read_record(path)
-    before = {"experiment": plain(record.experiment), "starts": plain(record.starts), "budget": dict(record.budget)}
+    before = {
+        "experiment": plain(record.experiment),
+        "starts": plain(record.starts),
+        "budget": {**_BEFORE, **record.budget},
+    }
     now = {"experiment": plain(cell), "starts": plain(wanted), "budget": dict(budget)}
     differing = differences(before, now)
     if differing:

@@ -25,7 +25,15 @@ from torch import Tensor, nn
 
 from glam_training.models.blocks import MLP
 from glam_training.models.follow import Follower
-from glam_training.models.perception import PerceptionConfig, Segmenter, glimpses, to_network_range
+from glam_training.models.perception import (
+    ImagePerception,
+    PerceptionConfig,
+    Points,
+    Segmenter,
+    glimpses,
+    image_points,
+    to_network_range,
+)
 
 PARTS = 3  # u, v, spread
 FORWARD_WEIGHT = 0.05
@@ -65,6 +73,7 @@ class KeypointPerception(nn.Module):
     """
 
     moment_floor = 0.02
+    point_scales = ImagePerception.point_scales
 
     def __init__(self, cameras: int, config: PerceptionConfig) -> None:
         super().__init__()
@@ -83,6 +92,11 @@ class KeypointPerception(nn.Module):
     def glimpse_count(self) -> int:
         """Glimpses of one observation."""
         return len(self.maps) * self.count
+
+    @property
+    def points(self) -> Points:
+        """Per camera, u and v of each keypoint."""
+        return image_points(len(self.maps), self.count, PARTS)
 
     def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
         """Perceive one observation per batch row.

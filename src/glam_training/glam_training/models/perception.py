@@ -15,7 +15,10 @@ Symbols: B batch, C cameras, S slots per camera (objects, then fingers), M momen
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +29,39 @@ from glam_training.models.blocks import Standardizer
 MOMENTS_PER_SLOT = 8  # u, v, log mass, var u, var v, cov uv, and the fourth-order pair
 _DOUBT = 0.3  # class probabilities up to it count for nothing: faint ones far away would rule the higher moments
 _MASS_FLOOR = 2.0  # pixels of the mask grid; below it a slot drifts to the image centre instead of jumping
+
+
+Points = tuple[tuple[tuple[int, ...], ...], ...]
+"""Where the moments say where something is: views, of points that can be compared, of columns of their coordinates."""
+
+
+class Perception(Protocol):
+    """Observations to moments (B, M) and glimpses (B, G, 3, P, P).
+
+    Attributes:
+        moment_floor: least standard deviation by which a moment is divided.
+        glimpse_samples: P.
+        point_scales: distances that are near, and far, in the unit of the points' coordinates.
+    """
+
+    moment_floor: float
+    glimpse_samples: int
+    point_scales: tuple[float, ...]
+
+    @property
+    def moment_size(self) -> int:
+        """M."""
+        ...
+
+    @property
+    def glimpse_count(self) -> int:
+        """G."""
+        ...
+
+    @property
+    def points(self) -> Points:
+        """The points among the moments."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -146,6 +182,7 @@ class ImagePerception(nn.Module):
     """
 
     moment_floor = 0.1
+    point_scales = (0.04, 0.2)  # two pixels of 96, and ten
 
     def __init__(self, cameras: int, slots: int, config: PerceptionConfig) -> None:
         super().__init__()
@@ -164,6 +201,11 @@ class ImagePerception(nn.Module):
     def glimpse_count(self) -> int:
         """Glimpses of one observation."""
         return len(self.segmenters) * self.slots
+
+    @property
+    def points(self) -> Points:
+        """Per camera, u and v of each slot."""
+        return image_points(len(self.segmenters), self.slots, MOMENTS_PER_SLOT)
 
     def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
         """Perceive one observation per batch row.
@@ -187,16 +229,65 @@ class ScenePerception(nn.Module):
     """The fast lane: the privileged scene vector stands in for the moments; there is nothing to glimpse."""
 
     moment_floor = 1e-3
+    point_scales = (0.01, 0.05)  # m
 
-    def __init__(self, size: int, config: PerceptionConfig) -> None:
+    def __init__(self, components: Sequence[str], config: PerceptionConfig) -> None:
         super().__init__()
-        self.moment_size = size
+        self.moment_size = len(components)
+        self.points = _scene_points(components)
         self.glimpse_count = 0
         self.glimpse_samples = config.glimpse_samples
 
     def forward(self, scene: Tensor) -> tuple[Tensor, Tensor]:
         """Map scene vectors (B, M) float32 to themselves and to an empty (B, 0, 3, P, P) glimpse tensor."""
         return scene, scene.new_zeros(scene.shape[0], 0, 3, self.glimpse_samples, self.glimpse_samples)
+
+
+def image_points(cameras: int, things: int, stride: int) -> Points:
+    """Points of `things` per camera that each have `stride` moments, u and v first."""
+    starts = [[stride * (camera * things + i) for i in range(things)] for camera in range(cameras)]
+    return tuple(tuple((start, start + 1) for start in view) for view in starts)
+
+
+def _scene_points(components: Sequence[str]) -> Points:
+    """Everything that a scene vector gives x, y and z of, in one view."""
+    names = [name.removesuffix(".x") for name in components if name.endswith(".x")]
+    return (tuple(tuple(components.index(f"{name}.{axis}") for axis in "xyz") for name in names),)
+
+
+class Relations(nn.Module):
+    """Where things are from each other: tanh(difference / scale) of every pair of points of a view, near and far.
+
+    A tool that is to end a few millimetres from a cube is a small difference of two large numbers, which a perceptron
+    learns slowly; here it is an input.
+
+    Args:
+        points: The points.
+        scales: Distances that are near, and far.
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, points: Points, scales: Sequence[float]) -> None:
+        super().__init__()
+        pairs = [pair for view in points for pair in itertools.combinations(view, 2)]
+        for name, side in (("first", 0), ("second", 1)):
+            columns = [column for pair in pairs for column in pair[side]]
+            self.register_buffer(name, torch.tensor(columns, dtype=torch.long), persistent=False)
+        self.scales = tuple(scales)
+        self.size = len(self.scales) * len(self.first)
+
+    def forward(self, moments: Tensor) -> Tensor:
+        """Map moments (B, M) to (B, size), each in (-1, 1)."""
+        way = moments[:, self.first] - moments[:, self.second]
+        return torch.cat([torch.tanh(way / scale) for scale in self.scales], dim=1)
+
+
+def make_features(perception: Perception, relations: bool) -> FeatureNet:
+    """An untrained feature net for what a perception sees, with or without relations."""
+    between = Relations(perception.points, perception.point_scales) if relations else None
+    return FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples, between)
 
 
 class FeatureNet(nn.Module):
@@ -210,17 +301,25 @@ class FeatureNet(nn.Module):
         moment_size: M.
         glimpse_count: G, glimpses per observation (zero in the fast lane).
         samples: P, samples along a side of a glimpse.
+        relations: What stands beside the moments of where things are from each other; None for nothing.
         hidden: Hidden size of a glimpse's perceptron.
         code_size: Length of the code of one glimpse.
     """
 
     def __init__(
-        self, moment_size: int, glimpse_count: int, samples: int, hidden: int = 64, code_size: int = 16
+        self,
+        moment_size: int,
+        glimpse_count: int,
+        samples: int,
+        relations: Relations | None = None,
+        hidden: int = 64,
+        code_size: int = 16,
     ) -> None:
         super().__init__()
         self.standardize = Standardizer(moment_size)
+        self.relations = relations
         self.glimpse_count = glimpse_count
-        self.size = moment_size + glimpse_count * code_size
+        self.size = moment_size + glimpse_count * code_size + (0 if relations is None else relations.size)
         if glimpse_count:
             pixels = 3 * samples * samples
             self.lift = nn.Parameter(torch.randn(glimpse_count, pixels, hidden) * (pixels / 4) ** -0.5)
@@ -230,9 +329,11 @@ class FeatureNet(nn.Module):
 
     def forward(self, moments: Tensor, patches: Tensor) -> Tensor:
         """Map moments (B, M) and glimpses (B, G, 3, P, P) to features (B, size)."""
-        features = self.standardize(moments)
-        if not self.glimpse_count:
-            return features
-        hidden = F.silu(torch.einsum("bgi,gio->bgo", patches.flatten(2), self.lift) + self.bias)
-        codes = self.code_norm(torch.einsum("bgi,gio->bgo", hidden, self.code))
-        return torch.cat([features, codes.flatten(1)], dim=1)
+        features = [self.standardize(moments)]
+        if self.relations is not None:
+            features.append(self.relations(moments))
+        if self.glimpse_count:
+            hidden = F.silu(torch.einsum("bgi,gio->bgo", patches.flatten(2), self.lift) + self.bias)
+            codes = self.code_norm(torch.einsum("bgi,gio->bgo", hidden, self.code))
+            features.append(codes.flatten(1))
+        return torch.cat(features, dim=1)
