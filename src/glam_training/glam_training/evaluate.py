@@ -58,8 +58,8 @@ class EvalConfig:
     """Simulated time from the capture of an observation to the arrival of its chunk."""
     source: str = ""
     """Whose cell, as in `glam demos --source`: that of the demonstrations; empty, the plain cell."""
-    station: Path = Path("config/stations/sim.yaml")
-    """Station file whose safety limits apply."""
+    station: Path | None = None
+    """Station file whose safety limits apply; that of the simulated cell with as many arms when unset."""
     out: Path | None = None
     """JSON file for the result; out/eval/<model>.json when unset."""
     video: Path | None = None
@@ -206,7 +206,7 @@ def evaluate_folder(config: EvalConfig) -> Result:
         embodiment=manifest.embodiment,
         latency_s=config.latency_s,
         source=config.source,
-        safety_limits=load_station(config.station).limits(manifest.action_spec.arms[0]),
+        safety_limits=station_limits(config.station, manifest.action_spec.arms),
         filmed=tuple(seeds[: config.video_episodes]) if config.video is not None else (),
     )
     result = evaluate(partial(policy_of_folder, config.model), conditions, seeds, config.workers)
@@ -251,6 +251,12 @@ def write_evaluation(folder: Path, manifest: Manifest, result: Result, baseline:
     )
     (folder / CARD_FILE).write_text(model_card(evaluated, folder.resolve().name))
     return write_manifest(folder, evaluated)
+
+
+def station_limits(station: Path | None, arms: Sequence[str]) -> SafetyLimits:
+    """The limits of a station; those of the simulated cell with as many arms where none is named."""
+    path = station or Path("config/stations") / ("sim.yaml" if len(arms) == 1 else "sim_two.yaml")
+    return load_station(path).limits(arms[0])
 
 
 def _read_baseline(path: Path, task: str, seeds: tuple[int, ...]) -> Evaluation:

@@ -17,9 +17,10 @@ from glam_core.errors import ConfigurationError, DataError, ModelFolderError
 from glam_core.manifest import Evaluation, read_manifest, verify_folder
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
+from glam_core.station import load_station
 from glam_training.card import model_card
 from glam_training.demos import DemosConfig, record_demos
-from glam_training.evaluate import EvalConfig, evaluate_folder
+from glam_training.evaluate import EvalConfig, evaluate_folder, station_limits
 from glam_training.export import ExportConfig, export, export_graph
 from glam_training.fit import DeviceConfig, OptimConfig
 from glam_training.matrix.shipped import shipped_costs
@@ -79,6 +80,12 @@ def test_the_exported_model_computes_what_torch_computes(folder, name, kind):
             state = np.linspace(-1, 1, 10, dtype=np.float32)
             action = decoder(torch.from_numpy(chunk[:1]), torch.from_numpy(state)[None])[0].numpy()
             np.testing.assert_allclose(model.decode(chunk[0], state), action, atol=1e-4)
+
+
+@pytest.mark.parametrize(("arms", "station"), [(("arm",), "sim.yaml"), (("left", "right"), "sim_two.yaml")])
+def test_the_limits_of_an_evaluation_are_those_of_a_cell_with_as_many_arms(arms, station, monkeypatch):
+    monkeypatch.chdir(STATION.parents[2])
+    assert station_limits(None, arms) == load_station(STATION.with_name(station)).limits(arms[0])
 
 
 def test_a_run_from_before_relations_is_loaded(folder, tmp_path):
