@@ -61,9 +61,6 @@ class Budget:
     """Gradient steps of the image encoder; unused in the state suite."""
     relations: bool = False
     """Policies see where things are from each other, too (`Relations`): for tasks with two arms."""
-    mirror: bool = False
-    """Demonstrations are followed by their mirror images (`with_mirror_image`): with two arms, from state, in tool
-    space."""
 
 
 BUDGETS: dict[str, Budget] = {
@@ -200,10 +197,8 @@ class Experiment:
     @property
     def sizes(self) -> Budget:
         """The budget's steps and sizes, for this task."""
-        pair = len(TASKS[self.task].layout.arms) > 1
-        mirror = pair and self.suite == "state" and self.action_space == "tool"
         own = TASK_BUDGETS.get((self.budget, self.task), {})
-        return replace(BUDGETS[self.budget], relations=pair, mirror=mirror, **own)
+        return replace(BUDGETS[self.budget], relations=len(TASKS[self.task].layout.arms) > 1, **own)
 
     @property
     def target_demonstrations(self) -> int:

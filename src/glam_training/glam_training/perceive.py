@@ -23,7 +23,6 @@ from glam_training.encoders import (
     train_encoder,
 )
 from glam_training.experiment import Experiment, Stores
-from glam_training.mirror import with_mirror_image
 from glam_training.models.keypoints import KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, ScenePerception
 from glam_training.models.rivals.pose_cotraining import poses_as_actions
@@ -88,8 +87,6 @@ def perceive(experiment: Experiment, stores: Stores, device: torch.device) -> Pe
     for i, ((store, _), episodes) in enumerate(zip(wanted, chosen, strict=True)):
         sources.append(_read(store, episodes, look, experiment, labelled=i == 0))
     samples = _samples(target, contract, sources[0], chosen[0])
-    if experiment.sizes.mirror:
-        sources = [with_mirror_image(source, contract) for source in sources]
     return Perceived(contract, perception, sources, fingerprints, samples)
 
 

@@ -254,19 +254,28 @@ def test_perception_shapes_and_feature_size():
     assert features(moments, patches).shape == (5, features.size)
 
 
-def test_relations_of_a_scene_are_differences_of_all_pairs_near_and_far():
-    components = ["a.x", "a.y", "a.z", "a.gripper", "b.x", "b.y", "b.z", "c.x", "c.y", "c.z", "look.red"]
-    perception = ScenePerception(components, PerceptionConfig())
-    moments = torch.tensor([[0.30, 0.10, 0.20, 1.0, 0.29, 0.10, 0.25, 0.80, 0.10, 0.20, 0.5]])
+def test_relations_of_a_scene_are_differences_of_all_pairs_near_and_far_and_the_angles_between_them():
+    tool = ["tool.x", "tool.y", "tool.z", "tool.cos_yaw", "tool.sin_yaw", "tool.gripper"]
+    cubes = [f"{name}.{part}" for name in "ab" for part in ("x", "y", "z", "cos_4yaw", "sin_4yaw")]
+    perception = ScenePerception([*tool, *cubes, "peg.x", "peg.y", "peg.z", "look.red"], PerceptionConfig())
+    yaw, angles = 1.1, (0.3, -0.2)  # rad
+    places = [(0.30, 0.10, 0.20), (0.29, 0.10, 0.25), (0.80, 0.10, 0.20), (0.30, 0.12, 0.20)]
+    row = [*places[0], np.cos(yaw), np.sin(yaw), 1.0]
+    for place, angle in zip(places[1:3], angles, strict=True):
+        row += [*place, np.cos(4 * angle), np.sin(4 * angle)]
+    moments = torch.tensor([[*row, *places[3], 0.5]], dtype=torch.float32)
     features = make_features(perception, relations=True)
     seen = features(*perception(moments))
-    assert seen.shape == (1, features.size) == (1, 11 + 2 * 9)
-    way = torch.tensor([0.01, 0.0, -0.05, -0.50, 0.0, 0.0, -0.51, 0.0, 0.05])  # a - b, a - c, b - c
-    torch.testing.assert_close(seen[0, 11:], torch.cat([torch.tanh(way / 0.01), torch.tanh(way / 0.05)]))
+    pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    way = torch.tensor(np.array([np.subtract(places[i], places[j]) for i, j in pairs]), dtype=torch.float32).flatten()
+    between = 4 * torch.tensor([yaw - angles[0], yaw - angles[1], angles[0] - angles[1]])
+    expected = torch.cat([torch.tanh(way / 0.01), torch.tanh(way / 0.05), torch.cos(between), torch.sin(between)])
+    assert seen.shape == (1, features.size)
+    torch.testing.assert_close(seen[0, perception.moment_size :], expected, atol=1e-5, rtol=0.0)
 
 
-@pytest.mark.parametrize("kind", ["slots", "keypoints"])
-def test_relations_of_images_stay_within_a_camera(kind: str):
+@pytest.mark.parametrize(("kind", "turns"), [("slots", True), ("keypoints", False)])
+def test_relations_of_images_stay_within_a_camera(kind: str, turns: bool):
     config = PerceptionConfig(segmenter_width=4, glimpse_px=12, glimpse_samples=8, keypoints=3)
     perception = ImagePerception(2, 3, config) if kind == "slots" else KeypointPerception(2, config)
     stride = perception.moment_size // 6
@@ -277,9 +286,9 @@ def test_relations_of_images_stay_within_a_camera(kind: str):
     images = [torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8) for _ in range(2)]
     moments, patches = perception(*images)
     features, plain = (make_features(perception, relations) for relations in (True, False))
-    assert features.size == plain.size + 2 * len(first)
+    assert features.size == plain.size + 2 * len(first) + turns * 2 * 6
     near = features(moments, patches)[:, perception.moment_size :][:, : len(first)]
-    torch.testing.assert_close(near, torch.tanh((moments[:, first] - moments[:, second]) / perception.point_scales[0]))
+    torch.testing.assert_close(near, torch.tanh((moments[:, first] - moments[:, second]) / perception.scales[0]))
 
 
 def test_configs_are_frozen():

@@ -28,10 +28,11 @@ from glam_training.models.follow import Follower
 from glam_training.models.perception import (
     ImagePerception,
     PerceptionConfig,
-    Points,
     Segmenter,
+    Thing,
+    Views,
     glimpses,
-    image_points,
+    split_views,
     to_network_range,
 )
 
@@ -73,7 +74,7 @@ class KeypointPerception(nn.Module):
     """
 
     moment_floor = 0.02
-    point_scales = ImagePerception.point_scales
+    scales = ImagePerception.scales
 
     def __init__(self, cameras: int, config: PerceptionConfig) -> None:
         super().__init__()
@@ -94,9 +95,9 @@ class KeypointPerception(nn.Module):
         return len(self.maps) * self.count
 
     @property
-    def points(self) -> Points:
-        """Per camera, u and v of each keypoint."""
-        return image_points(len(self.maps), self.count, PARTS)
+    def views(self) -> Views:
+        """Per camera its keypoints: u and v."""
+        return split_views([Thing((start, start + 1)) for start in range(0, self.moment_size, PARTS)], self.count)
 
     def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
         """Perceive one observation per batch row.

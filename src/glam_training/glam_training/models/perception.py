@@ -31,8 +31,23 @@ _DOUBT = 0.3  # class probabilities up to it count for nothing: faint ones far a
 _MASS_FLOOR = 2.0  # pixels of the mask grid; below it a slot drifts to the image centre instead of jumping
 
 
-Points = tuple[tuple[tuple[int, ...], ...], ...]
-"""Where the moments say where something is: views, of points that can be compared, of columns of their coordinates."""
+@dataclass(frozen=True)
+class Thing:
+    """Which moments say where something is, and how it is turned.
+
+    Attributes:
+        position: columns of its coordinates.
+        turn: columns of a cosine and a sine; None where nothing tells.
+        folds: by how many times its angle these two turn: 4, as those of a square do, or 1.
+    """
+
+    position: tuple[int, ...]
+    turn: tuple[int, int] | None = None
+    folds: int = 4
+
+
+Views = tuple[tuple[Thing, ...], ...]
+"""Things that can be compared with each other, view by view."""
 
 
 class Perception(Protocol):
@@ -41,12 +56,12 @@ class Perception(Protocol):
     Attributes:
         moment_floor: least standard deviation by which a moment is divided.
         glimpse_samples: P.
-        point_scales: distances that are near, and far, in the unit of the points' coordinates.
+        scales: distances that are near, and far, in the unit of the things' positions.
     """
 
     moment_floor: float
     glimpse_samples: int
-    point_scales: tuple[float, ...]
+    scales: tuple[float, ...]
 
     @property
     def moment_size(self) -> int:
@@ -59,8 +74,8 @@ class Perception(Protocol):
         ...
 
     @property
-    def points(self) -> Points:
-        """The points among the moments."""
+    def views(self) -> Views:
+        """The things that the moments tell of."""
         ...
 
 
@@ -182,7 +197,7 @@ class ImagePerception(nn.Module):
     """
 
     moment_floor = 0.1
-    point_scales = (0.04, 0.2)  # two pixels of 96, and ten
+    scales = (0.04, 0.2)  # two pixels of 96, and ten
 
     def __init__(self, cameras: int, slots: int, config: PerceptionConfig) -> None:
         super().__init__()
@@ -203,9 +218,11 @@ class ImagePerception(nn.Module):
         return len(self.segmenters) * self.slots
 
     @property
-    def points(self) -> Points:
-        """Per camera, u and v of each slot."""
-        return image_points(len(self.segmenters), self.slots, MOMENTS_PER_SLOT)
+    def views(self) -> Views:
+        """Per camera its slots: u and v, and the fourth-order pair."""
+        starts = range(0, self.moment_size, MOMENTS_PER_SLOT)
+        things = [Thing((start, start + 1), (start + 6, start + 7)) for start in starts]
+        return split_views(things, self.slots)
 
     def forward(self, *images: Tensor) -> tuple[Tensor, Tensor]:
         """Perceive one observation per batch row.
@@ -229,12 +246,12 @@ class ScenePerception(nn.Module):
     """The fast lane: the privileged scene vector stands in for the moments; there is nothing to glimpse."""
 
     moment_floor = 1e-3
-    point_scales = (0.01, 0.05)  # m
+    scales = (0.01, 0.05)  # m
 
     def __init__(self, components: Sequence[str], config: PerceptionConfig) -> None:
         super().__init__()
         self.moment_size = len(components)
-        self.points = _scene_points(components)
+        self.views = _scene_views(components)
         self.glimpse_count = 0
         self.glimpse_samples = config.glimpse_samples
 
@@ -243,50 +260,76 @@ class ScenePerception(nn.Module):
         return scene, scene.new_zeros(scene.shape[0], 0, 3, self.glimpse_samples, self.glimpse_samples)
 
 
-def image_points(cameras: int, things: int, stride: int) -> Points:
-    """Points of `things` per camera that each have `stride` moments, u and v first."""
-    starts = [[stride * (camera * things + i) for i in range(things)] for camera in range(cameras)]
-    return tuple(tuple((start, start + 1) for start in view) for view in starts)
+def split_views(things: Sequence[Thing], size: int) -> Views:
+    """Things of all views, `size` of each."""
+    return tuple(tuple(things[start : start + size]) for start in range(0, len(things), size))
 
 
-def _scene_points(components: Sequence[str]) -> Points:
-    """Everything that a scene vector gives x, y and z of, in one view."""
-    names = [name.removesuffix(".x") for name in components if name.endswith(".x")]
-    return (tuple(tuple(components.index(f"{name}.{axis}") for axis in "xyz") for name in names),)
+def _scene_views(components: Sequence[str]) -> Views:
+    """Everything that a scene vector tells the position of, in one view."""
+    column = {name: i for i, name in enumerate(components)}
+    things = []
+    for name in (name.removesuffix(".x") for name in components if name.endswith(".x")):
+        position = tuple(column[f"{name}.{axis}"] for axis in "xyz")
+        folds = next((n for n, yaw in ((1, "yaw"), (4, "4yaw")) if f"{name}.cos_{yaw}" in column), None)
+        yaw = "yaw" if folds == 1 else f"{folds}yaw"
+        turn = None if folds is None else (column[f"{name}.cos_{yaw}"], column[f"{name}.sin_{yaw}"])
+        things.append(Thing(position, turn, folds or 4))
+    return (tuple(things),)
 
 
 class Relations(nn.Module):
-    """Where things are from each other: tanh(difference / scale) of every pair of points of a view, near and far.
+    """Where things are from each other and how they are turned, pair by pair of a view: tanh(difference / scale) of the
+    positions, near and far, and cosine and sine of four times the angle between them, after which a square looks the
+    same.
 
-    A tool that is to end a few millimetres from a cube is a small difference of two large numbers, which a perceptron
-    learns slowly; here it is an input.
+    A tool that is to close on a cube ends within millimetres and a few degrees of it: small differences of large
+    numbers, and a product of fourth powers, which a perceptron learns slowly. Here they are inputs.
 
     Args:
-        points: The points.
+        views: The things.
         scales: Distances that are near, and far.
     """
 
     first: Tensor
     second: Tensor
+    turns: Tensor
+    single: Tensor
 
-    def __init__(self, points: Points, scales: Sequence[float]) -> None:
+    def __init__(self, views: Views, scales: Sequence[float]) -> None:
         super().__init__()
-        pairs = [pair for view in points for pair in itertools.combinations(view, 2)]
-        for name, side in (("first", 0), ("second", 1)):
-            columns = [column for pair in pairs for column in pair[side]]
+        pairs = [pair for view in views for pair in itertools.combinations(view, 2)]
+        turned = [(a, b) for a, b in pairs if a.turn is not None and b.turn is not None]
+        for side, name in enumerate(("first", "second")):
+            columns = [column for pair in pairs for column in pair[side].position]
             self.register_buffer(name, torch.tensor(columns, dtype=torch.long), persistent=False)
+        turns = torch.tensor([[thing.turn for thing in pair] for pair in turned], dtype=torch.long)
+        single = torch.tensor([[thing.folds == 1 for thing in pair] for pair in turned], dtype=torch.bool)
+        self.register_buffer("turns", turns.reshape(-1, 2, 2), persistent=False)
+        self.register_buffer("single", single.reshape(-1, 2), persistent=False)
         self.scales = tuple(scales)
-        self.size = len(self.scales) * len(self.first)
+        self.size = len(self.scales) * len(self.first) + 2 * len(turned)
 
     def forward(self, moments: Tensor) -> Tensor:
-        """Map moments (B, M) to (B, size), each in (-1, 1)."""
+        """Map moments (B, M) to (B, size): all differences at the first scale, at the second, cosines, sines."""
         way = moments[:, self.first] - moments[:, self.second]
-        return torch.cat([torch.tanh(way / scale) for scale in self.scales], dim=1)
+        turn = moments[:, self.turns]  # (B, pairs, 2 things, cosine and sine)
+        once = turn.unbind(-1)
+        four_times = _double(*_double(*once))
+        cosine, sine = (torch.where(self.single, x, y) for x, y in zip(four_times, once, strict=True))
+        (cos_a, cos_b), (sin_a, sin_b) = cosine.unbind(-1), sine.unbind(-1)
+        between = [cos_a * cos_b + sin_a * sin_b, sin_a * cos_b - cos_a * sin_b]
+        return torch.cat([*(torch.tanh(way / scale) for scale in self.scales), *between], dim=1)
+
+
+def _double(cosine: Tensor, sine: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of twice the angle."""
+    return cosine.square() - sine.square(), 2.0 * cosine * sine
 
 
 def make_features(perception: Perception, relations: bool) -> FeatureNet:
     """An untrained feature net for what a perception sees, with or without relations."""
-    between = Relations(perception.points, perception.point_scales) if relations else None
+    between = Relations(perception.views, perception.scales) if relations else None
     return FeatureNet(perception.moment_size, perception.glimpse_count, perception.glimpse_samples, between)
 
 
