@@ -46,7 +46,7 @@ help:  ## print this
 # -- what people type --------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup-demo  ## the simulated Kinova through the ROS 2 graph; TASK=lift|stack_two EPISODES=10
+demo: setup-demo  ## the simulated Kinova through the ROS 2 graph; TASK=lift EPISODES=10
 	@$(ENVIRONMENT) && glam demo $(if $(TASK),--task $(TASK)) --episodes $(EPISODES)
 
 .PHONY: test

@@ -42,8 +42,9 @@ class DemoOptions:
     """Folder of the report."""
     model: str = ""
     """Name of a shipped model, or path of a model folder; by default the best one of the task."""
-    station: str = resources.DEFAULT_STATION
-    """Name of a shipped station, or path of a station file; its arms have to be simulated."""
+    station: str = ""
+    """Name of a shipped station, or path of a station file; its arms have to be simulated. By default the
+    simulated cell with as many arms as the model has."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.seed < 0:
@@ -55,10 +56,11 @@ class DemoOptions:
 def main() -> int:
     """Runs `glam demo`; returns the exit status."""
     options = tyro.cli(DemoOptions)
-    place = Place.read(resources.station_file(options.station))
+    choice = chosen(options)
+    arms = choice.manifest.action_spec.arms
+    place = Place.read(resources.station_file(options.station or resources.simulated_station(arms)))
     if not place.simulated:
         raise ConfigurationError(f"the demo enables arms by itself; those of station '{place.station.name}' are real")
-    choice = chosen(options)
     options.out.mkdir(parents=True, exist_ok=True)
     episodes: list[EpisodeRecord] = []
     try:

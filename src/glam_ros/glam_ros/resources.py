@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from glam_core.errors import ConfigurationError, ModelFolderError, closest
 from glam_core.manifest import MANIFEST_FILE
 
 DEFAULT_STATION = "sim"
+SIMULATED_PAIR = "sim_two"
 DDS_PROFILE = "fastdds.xml"
 
 
@@ -37,6 +38,11 @@ def station_file(name: str | Path) -> Path:
     if str(name) not in shipped:
         raise ConfigurationError(closest(str(name), shipped, "station") + "; or give the path of a station file")
     return shipped[str(name)]
+
+
+def simulated_station(arms: Sequence[str]) -> str:
+    """Name of the shipped simulated cell for a model of these arms."""
+    return DEFAULT_STATION if len(arms) == 1 else SIMULATED_PAIR
 
 
 def model_folder(name: str | Path) -> Path:

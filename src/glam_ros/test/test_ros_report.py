@@ -14,8 +14,9 @@ from toy_model import write_toy_model
 
 from glam_core.errors import ConfigurationError, ModelFolderError
 from glam_core.manifest import Evaluation, Manifest, read_manifest, write_manifest
+from glam_core.station import load_station
 from glam_core.stats import wilson_interval
-from glam_ros import report, video
+from glam_ros import report, resources, video
 from glam_ros.choice import choose
 from glam_ros.demo import DemoOptions
 from glam_ros.domains import FIRST_PARTICIPANT, FIRST_PORT, PORTS_PER_DOMAIN, own_domain
@@ -191,3 +192,9 @@ def test_a_domain_that_somebody_uses_is_left_alone() -> None:
         participant.bind(("", FIRST_PORT + domain * PORTS_PER_DOMAIN + FIRST_PARTICIPANT))
         with own_domain() as other:
             assert other != domain
+
+
+@pytest.mark.parametrize("arms", [("arm",), ("left", "right")])
+def test_a_demo_runs_in_the_simulated_cell_that_has_the_models_arms(arms: tuple[str, ...]) -> None:
+    station = load_station(resources.station_file(resources.simulated_station(arms)))
+    assert tuple(arm.name for arm in station.arms) == arms
