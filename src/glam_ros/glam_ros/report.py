@@ -20,7 +20,7 @@ LATENCY_BAR_MS = 50.0
 PLOTS = {
     "success.png": "Success and duration of every episode",
     "latency.png": "Latency per stage",
-    "tool_path.png": "Path of the tool, from above and from the side",
+    "tool_path.png": "Path of each tool in its arm's base frame, from above and from the side",
 }
 
 
@@ -275,8 +275,8 @@ def _plot(folder: Path, episodes: Sequence[EpisodeRecord]) -> None:
 
     figure, (above, side) = pyplot.subplots(1, 2, figsize=(10, 4))
     for episode, color in zip(episodes, colors, strict=True):
-        if episode.tool_path:
-            x, y, z = np.array(episode.tool_path).T
+        for path in episode.tool_paths.values():
+            x, y, z = np.array(path).T
             above.plot(y, x, color=color, linewidth=1)
             side.plot(x, z, color=color, linewidth=1)
     above.set(title="from above", xlabel="y, m", ylabel="x, m", aspect="equal")

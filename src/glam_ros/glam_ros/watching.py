@@ -61,7 +61,7 @@ class EpisodeRecord:
         faults: Fault to the number of reports of it.
         stops: Why a driver stopped its arm, so that it had to be enabled again; one entry per time.
         real_time_factors: Simulated over real time, as the cell reports it.
-        tool_path: Tool positions (3,), m, base frame of their arm.
+        tool_paths: By arm, tool positions (3,), m, in its base frame.
     """
 
     number: int
@@ -75,7 +75,7 @@ class EpisodeRecord:
     faults: Counter[str] = field(default_factory=Counter)
     stops: list[str] = field(default_factory=list)
     real_time_factors: list[float] = field(default_factory=list)
-    tool_path: list[NDArray[np.float64]] = field(default_factory=list)
+    tool_paths: dict[str, list[NDArray[np.float64]]] = field(default_factory=lambda: defaultdict(list))
 
 
 class Watcher:
@@ -165,7 +165,8 @@ class Watcher:
 
     def _on_tool(self, message: ToolStateMessage) -> None:
         if self._episode is not None:
-            self._episode.tool_path.append(convert.tool_state_from_message(message).tool.T_base_tool[:3, 3])
+            measured = convert.tool_state_from_message(message)
+            self._episode.tool_paths[measured.arm].append(measured.tool.T_base_tool[:3, 3])
 
     def _on_joints(self, message: JointState) -> None:
         if self._episode is not None:

@@ -35,7 +35,7 @@ def episode(number: int, success: bool = True, control_hz: float = 40.0, frames:
     record.clamps = Counter({"workspace_min.z": number})
     record.faults = Counter({"policy_node: camera 'side' is 0.5 s old": 1})
     record.real_time_factors = [1.0, 0.99]
-    record.tool_path = [np.array([0.4, 0.1 * step, 0.2]) for step in range(5)]
+    record.tool_paths["arm"] = [np.array([0.4, 0.1 * step, 0.2]) for step in range(5)]
     for step in range(frames):
         image = np.full((48, 64, 3), 10 * step, np.uint8)
         record.frames.append((start + 0.1 * step, cv2.imencode(".jpg", image)[1].tobytes()))
