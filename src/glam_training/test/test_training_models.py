@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError
+from glam_sim.cell import Cell
 from glam_training.models.blocks import STATE_FLOOR
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
 from glam_training.models.keypoints import KeypointPerception
@@ -272,6 +274,17 @@ def test_relations_of_a_scene_are_differences_of_all_pairs_near_and_far_and_the_
     expected = torch.cat([torch.tanh(way / 0.01), torch.tanh(way / 0.05), torch.cos(between), torch.sin(between)])
     assert seen.shape == (1, features.size)
     torch.testing.assert_close(seen[0, perception.moment_size :], expected, atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize(("task", "pairs", "axes", "turned"), [("place", 3, 7, 1), ("knock_down", 3, 9, 0)])
+def test_every_scene_has_relations(task: str, pairs: int, axes: int, turned: int):
+    with Cell(task, "gen3") as cell:
+        cell.reset(0)
+        components, scene = cell.scene_spec().components, torch.from_numpy(cell.scene_vector())[None]
+    perception = ScenePerception(components, PerceptionConfig())
+    assert len(list(itertools.combinations(perception.views[0], 2))) == pairs
+    features = make_features(perception, relations=True)
+    assert features(*perception(scene)).shape == (1, features.size) == (1, len(components) + 2 * axes + 2 * turned)
 
 
 @pytest.mark.parametrize(("kind", "turns"), [("slots", True), ("keypoints", False)])

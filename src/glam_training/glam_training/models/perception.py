@@ -36,7 +36,7 @@ class Thing:
     """Which moments say where something is, and how it is turned.
 
     Attributes:
-        position: columns of its coordinates.
+        position: columns of its coordinates: x, y and z, or only the first of them.
         turn: columns of a cosine and a sine; None where nothing tells.
         folds: by how many times its angle these two turn: 4, as those of a square do, or 1.
     """
@@ -270,7 +270,7 @@ def _scene_views(components: Sequence[str]) -> Views:
     column = {name: i for i, name in enumerate(components)}
     things = []
     for name in (name.removesuffix(".x") for name in components if name.endswith(".x")):
-        position = tuple(column[f"{name}.{axis}"] for axis in "xyz")
+        position = tuple(column[f"{name}.{axis}"] for axis in "xyz" if f"{name}.{axis}" in column)
         folds = next((n for n, yaw in ((1, "yaw"), (4, "4yaw")) if f"{name}.cos_{yaw}" in column), None)
         yaw = "yaw" if folds == 1 else f"{folds}yaw"
         turn = None if folds is None else (column[f"{name}.cos_{yaw}"], column[f"{name}.sin_{yaw}"])
@@ -300,8 +300,10 @@ class Relations(nn.Module):
         super().__init__()
         pairs = [pair for view in views for pair in itertools.combinations(view, 2)]
         turned = [(a, b) for a, b in pairs if a.turn is not None and b.turn is not None]
+        # What stands fast has no height in a scene vector: the coordinates that both have are compared.
+        axes = [axis for a, b in pairs for axis in zip(a.position, b.position, strict=False)]
         for side, name in enumerate(("first", "second")):
-            columns = [column for pair in pairs for column in pair[side].position]
+            columns = [axis[side] for axis in axes]
             self.register_buffer(name, torch.tensor(columns, dtype=torch.long), persistent=False)
         turns = torch.tensor([[thing.turn for thing in pair] for pair in turned], dtype=torch.long)
         single = torch.tensor([[thing.folds == 1 for thing in pair] for pair in turned], dtype=torch.bool)
