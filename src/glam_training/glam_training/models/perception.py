@@ -271,10 +271,11 @@ def _scene_views(components: Sequence[str]) -> Views:
     things = []
     for name in (name.removesuffix(".x") for name in components if name.endswith(".x")):
         position = tuple(column[f"{name}.{axis}"] for axis in "xyz" if f"{name}.{axis}" in column)
-        folds = next((n for n, yaw in ((1, "yaw"), (4, "4yaw")) if f"{name}.cos_{yaw}" in column), None)
-        yaw = "yaw" if folds == 1 else f"{folds}yaw"
-        turn = None if folds is None else (column[f"{name}.cos_{yaw}"], column[f"{name}.sin_{yaw}"])
-        things.append(Thing(position, turn, folds or 4))
+        thing = Thing(position)
+        for yaw, folds in (("yaw", 1), ("4yaw", 4)):
+            if f"{name}.cos_{yaw}" in column:
+                thing = Thing(position, (column[f"{name}.cos_{yaw}"], column[f"{name}.sin_{yaw}"]), folds)
+        things.append(thing)
     return (tuple(things),)
 
 
