@@ -94,6 +94,8 @@ def close(node: Node) -> None:
     if isinstance(node, LifecycleNode) and utilities.ok() and label(node) in ("unconfigured", "inactive", "active"):
         node.trigger_shutdown()
     node.destroy_node()
+    if isinstance(node, LifecycleNode):  # rclpy forgets the lifecycle's services, which would keep the node in DDS
+        node._state_machine.destroy_when_not_in_use()
 
 
 def label(node: LifecycleNode) -> str:

@@ -77,7 +77,11 @@ class DriverNode(LifecycleNode):
         """
         super().__init__("driver", namespace=namespace)
         self._make_arm, self._follows_poses = make_arm, follows_poses
-        self._settings = declare(self, DriverParameters)
+        try:
+            self._settings = declare(self, DriverParameters)
+        except ConfigurationError:
+            self.destroy_node()
+            raise
         self._arm_name = self._settings.arm or arm
         self._connection: _Connection | None = None
         self._watching: WatchdogThread | None = None
@@ -99,6 +103,11 @@ class DriverNode(LifecycleNode):
         self._rest("the driver node ends")
         self._disconnect()
         self.destroy_node()
+
+    def destroy_node(self) -> None:
+        """Leaves ROS, together with the lifecycle's services, which rclpy forgets: they would keep the node in DDS."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
 
     def wake(self) -> None:
         """There is a new measurement: answers it at once instead of at the timer. May be called from any thread."""
