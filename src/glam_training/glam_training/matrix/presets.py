@@ -48,6 +48,8 @@ def with_encoders(methods: Iterable[str]) -> tuple[tuple[str, Encoder], ...]:
 
 TEMPO = Switches(tempo=True)
 """Double tempo: as the shipped models are trained, and open to every method with a stage 1."""
+TEMPO_METHODS = ("glam_o", "pseudo_labels")
+"""Those measured with it: GLAM-O as it is shipped, and the strongest rival that can have the same."""
 ABLATIONS: dict[str, Switches] = {
     "no alignment": Switches(align=False),
     "al = 0": Switches(alignment_balance=0.0),
@@ -111,7 +113,7 @@ def preset(name: str) -> Preset:
 def _cpu() -> Preset:
     """Two cores: the state suite complete, the image suite on two tasks."""
     images = _images("small", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
-    return Preset((*_state_parts("small"), images), 50, STORE_EPISODES)
+    return Preset((*_state_parts("small"), images, _images_tempo("small")), 50, STORE_EPISODES)
 
 
 def _gpu() -> Preset:
@@ -120,7 +122,7 @@ def _gpu() -> Preset:
     first = _images("paper", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
     everything = _images("paper", TASKS, with_encoders(BY_WORTH), "images_all")
     rest = tuple(cell for cell in everything.cells if cell not in first.cells)
-    parts = (curve, tasks, first, *others, replace(everything, cells=rest))
+    parts = (curve, tasks, first, _images_tempo("paper"), *others, replace(everything, cells=rest))
     return Preset(parts, 50, STORE_EPISODES)
 
 
@@ -148,8 +150,7 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
     ablations = [state("stack_two", "glam", scarce, switches=s) for s in ABLATIONS.values()]
     spaces = [m for m in BY_WORTH if m != "pose_cotraining"]
     joint = [state(t, m, SCARCE[t], action_space="joint") for m in spaces for t in TASKS]
-    # GLAM-O as it is shipped, and the strongest rival that can have the same.
-    tempo = [state(t, m, SCARCE[t], switches=TEMPO) for m in ("glam_o", "pseudo_labels") for t in TASKS]
+    tempo = [state(t, m, SCARCE[t], switches=TEMPO) for m in TEMPO_METHODS for t in TASKS]
     tempo += [state("stack_two", "glam_o", scarce, n, switches=TEMPO) for n in reversed(AUXILIARY_CURVE)]
     return (
         _part("curve", curve),
@@ -159,6 +160,12 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
         _part("ablations", ablations),
         _part("joint", joint),
     )
+
+
+def _images_tempo(budget: str) -> Part:
+    """Double tempo from images, on the same slots."""
+    plain = _images(budget, IMAGE_TASKS, [(m, "slots") for m in TEMPO_METHODS], "images_tempo")
+    return replace(plain, cells=tuple(replace(cell, switches=TEMPO) for cell in plain.cells))
 
 
 def _images(budget: str, tasks: Iterable[str], cells: Iterable[tuple[str, Encoder]], name: str = "images") -> Part:
