@@ -55,10 +55,9 @@ class Slots:
     action: Tensor | None
 
     def rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Moments and glimpses (float32 in [-0.5, 0.5]) of the frames `index`, of any shape (...)."""
+        """Moments and glimpses, as they are kept, of the frames `index`, of any shape (...)."""
         flat = index.reshape(-1)
-        patches = self.glimpses.index_select(0, flat).float() / 255.0 - 0.5
-        moments = self.moments.index_select(0, flat)
+        moments, patches = self.moments.index_select(0, flat), self.glimpses.index_select(0, flat)
         return moments.unflatten(0, index.shape), patches.unflatten(0, index.shape)
 
 

@@ -15,7 +15,7 @@ from glam_training.data.sampler import PolicyWindows, policy_windows, target_sha
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import ActionScale
 from glam_training.models.mip import Mip, MipConfig, mip_loss
-from glam_training.models.perception import FeatureNet, make_features
+from glam_training.models.perception import FeatureNet, glimpse_values, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.relabel import load_slots, relabel
 from glam_training.run import Run, plain
@@ -115,10 +115,10 @@ class PolicyObjective(nn.Module):
         self.mip = mip
 
     def forward(self, batch: tuple[Tensor, ...], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss on moments (B, T, M), glimpses (B, T, G, 3, P, P), chunk (B, H, A), mask (B, H) and noise (B, H, A)."""
+        """Loss on moments (B, T, M), glimpses (B, T, G, 3, P, P) uint8, chunk and noise (B, H, A), and mask (B, H)."""
         moments, patches, chunk, mask, noise = batch
         history = moments.shape[1]
-        o = torch.cat([self.features(moments[:, t], patches[:, t]) for t in range(history)], dim=-1)
+        o = torch.cat([self.features(moments[:, t], glimpse_values(patches[:, t])) for t in range(history)], dim=-1)
         loss = mip_loss(self.mip, o, chunk, mask, noise)
         return loss, {"loss": loss.detach()}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from glam_training.models.glam import Glam, GlamConfig, GlamWeights, Transitions, glam_loss
 from glam_training.models.mip import Mip, mip_loss
-from glam_training.models.perception import FeatureNet
+from glam_training.models.perception import FeatureNet, glimpse_values
 from glam_training.models.rivals.bc_mse import Regression, mse_loss
 
 Terms = dict[str, Tensor]
@@ -77,7 +77,7 @@ class PolicyObjective(nn.Module):
         """Loss on moments (B, M), glimpses (B, G, 3, P, P) uint8, standardised chunk (B, H, A) and mask (B, H)."""
         moments, patches, chunk, mask = batch
         moments = moments + MOMENT_NOISE * self.features.standardize.std * torch.randn_like(moments)
-        o = self.features(moments, patches.float() / 255.0 - 0.5)
+        o = self.features(moments, glimpse_values(patches))
         if isinstance(self.head, Regression):
             loss = mse_loss(self.head, o, chunk, mask)
         else:

@@ -182,6 +182,11 @@ def to_network_range(image: Tensor) -> Tensor:
     return image.movedim(-1, -3).float() / 255.0 - 0.5
 
 
+def glimpse_values(kept: Tensor) -> Tensor:
+    """Glimpses as they are kept, uint8, to float32 in [-0.5, 0.5]; in place, since each pass takes a loader's time."""
+    return kept.float().div_(255.0).sub_(0.5)
+
+
 class ImagePerception(nn.Module):
     """One segmenter per camera; moments and glimpses of all slots of all cameras.
 
