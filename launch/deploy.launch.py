@@ -3,11 +3,14 @@
 from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
 
-from glam_ros import choice, graph, launching, resources
+from glam_ros import choice, graph, launching
 
 ARGUMENTS = {
     "model": ("", "name of a shipped model, or path of a model folder; by default the one of `glam demo`"),
-    "station": (resources.DEFAULT_STATION, "name of a shipped station, or path of a station file"),
+    "station": (
+        "",
+        "name of a shipped station, or path of a station file; by default the simulated cell with the model's arms",
+    ),
     "task": ("", "task of a simulated cell; the model's where it is empty"),
     "seed": ("0", "seed of the first initial state of a simulated cell"),
 }
@@ -17,7 +20,7 @@ def start(context: LaunchContext) -> list:
     """Reads the arguments and describes the graph."""
     given = launching.values(context, ARGUMENTS)
     folder = choice.model_folder(given["model"])
-    place = graph.Place.read(resources.station_file(given["station"]))
+    place = graph.Place.read(choice.station_file(given["station"], folder))
     simulation = graph.Simulation(given["task"], int(given["seed"]))
     return launching.actions(graph.deployment(place, folder, simulation))
 

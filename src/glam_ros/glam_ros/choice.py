@@ -67,6 +67,11 @@ def model_folder(model: str) -> Path:
     return resources.model_folder(model) if model else choose(resources.shipped_models()).folder
 
 
+def station_file(station: str, model: Path) -> Path:
+    """A station file by name or path; where it is empty, that of the simulated cell with as many arms as the model."""
+    return resources.station_file(station or resources.simulated_station(read_manifest(model).action_spec.arms))
+
+
 def _best(candidates: list[Choice], task: str) -> Choice:
     if not candidates:
         raise ModelFolderError(

@@ -12,7 +12,7 @@ from glam_core.errors import ConfigurationError
 from glam_core.station import Station
 from glam_msgs.srv import ResetCell
 from glam_ros import graph, report, resources, topics, watching
-from glam_ros.choice import Choice, choose
+from glam_ros.choice import Choice, choose, station_file
 from glam_ros.domains import own_domain
 from glam_ros.graph import Place, Simulation
 from glam_ros.live import GraphError, Interrupted, LiveGraph
@@ -57,8 +57,7 @@ def main() -> int:
     """Runs `glam demo`; returns the exit status."""
     options = tyro.cli(DemoOptions)
     choice = chosen(options)
-    arms = choice.manifest.action_spec.arms
-    place = Place.read(resources.station_file(options.station or resources.simulated_station(arms)))
+    place = Place.read(station_file(options.station, choice.folder))
     if not place.simulated:
         raise ConfigurationError(f"the demo enables arms by itself; those of station '{place.station.name}' are real")
     options.out.mkdir(parents=True, exist_ok=True)

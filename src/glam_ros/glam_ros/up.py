@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tyro
 from std_srvs.srv import SetBool, Trigger
 
-from glam_ros import choice, graph, resources, topics
+from glam_ros import choice, graph, topics
 from glam_ros.graph import Place, Simulation
 from glam_ros.live import GraphError, Interrupted, LiveGraph
 
@@ -25,8 +25,9 @@ class UpOptions:
 
     model: str = ""
     """Name of a shipped model, or path of a model folder; by default the one of `glam demo`."""
-    station: str = resources.DEFAULT_STATION
-    """Name of a shipped station, or path of a station file."""
+    station: str = ""
+    """Name of a shipped station, or path of a station file; by default the simulated cell with as many arms as the
+    model has."""
     task: str = ""
     """Task of a simulated cell; the model's where it is empty."""
     seed: int = 0
@@ -42,8 +43,8 @@ class UpOptions:
 def main() -> int:
     """Runs `glam up`; returns the exit status."""
     options = tyro.cli(UpOptions)
-    place = Place.read(resources.station_file(options.station))
     folder = choice.model_folder(options.model)
+    place = Place.read(choice.station_file(options.station, folder))
     description = graph.deployment(place, folder, Simulation(options.task, options.seed, options.embodiment))
     printer = LinePrinter(max(len(process.label) for process in description.processes))
     with LiveGraph(description, printer.show, "glam_up", options.domain) as live:

@@ -258,10 +258,11 @@ def started(kind: str, file: str, given: dict[str, str], monkeypatch: pytest.Mon
     return [(node.node_package, node.node_executable) for node in nodes]
 
 
+@pytest.mark.parametrize("station", ["", "sim"])
 def test_the_deploy_launch_file_starts_the_graph(
-    launch_kind: str, model: Path, monkeypatch: pytest.MonkeyPatch
+    launch_kind: str, model: Path, monkeypatch: pytest.MonkeyPatch, station: str
 ) -> None:
-    given = {"model": str(model), "station": "sim", "task": "", "seed": "3"}
+    given = {"model": str(model), "station": station, "task": "", "seed": "3"}
     nodes = started(launch_kind, "deploy.launch.py", given, monkeypatch)
     assert nodes == [
         ("kinova_driver", "simulated_cell"),

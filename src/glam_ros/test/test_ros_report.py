@@ -17,7 +17,7 @@ from glam_core.manifest import Evaluation, Manifest, read_manifest, write_manife
 from glam_core.station import load_station
 from glam_core.stats import wilson_interval
 from glam_ros import report, resources, video
-from glam_ros.choice import choose
+from glam_ros.choice import choose, station_file
 from glam_ros.demo import DemoOptions
 from glam_ros.domains import FIRST_PARTICIPANT, FIRST_PORT, PORTS_PER_DOMAIN, own_domain
 from glam_ros.watching import COMMANDS, DECODE, INFERENCE, POLICY_AND_DECODER, STAGES, EpisodeRecord
@@ -194,7 +194,9 @@ def test_a_domain_that_somebody_uses_is_left_alone() -> None:
             assert other != domain
 
 
-@pytest.mark.parametrize("arms", [("arm",), ("left", "right")])
-def test_a_demo_runs_in_the_simulated_cell_that_has_the_models_arms(arms: tuple[str, ...]) -> None:
-    station = load_station(resources.station_file(resources.simulated_station(arms)))
+@pytest.mark.parametrize(("model", "arms"), [("lift", ("arm",)), ("stack_three", ("left", "right"))])
+def test_a_model_runs_in_the_simulated_cell_that_has_its_arms(model: str, arms: tuple[str, ...]) -> None:
+    folder = resources.model_folder(model)
+    station = load_station(station_file("", folder))
     assert tuple(arm.name for arm in station.arms) == arms
+    assert station_file("sim", folder) == resources.station_file("sim")
