@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ from glam_training.models.perception import ImagePerception, PerceptionConfig, S
 from glam_training.slots import observation_keys
 
 CONTRACT_FILE = "contract.json"
-REACH_OF_SEVERAL_ARMS = 4
-"""Of their segmenters, where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +64,7 @@ class Contract:
             return ScenePerception(self.obs_spec["vectors"][0]["components"], config)
         if not self.slots:
             return KeypointPerception(len(self.obs_spec["images"]), config)
-        several = len(self.action_spec["arms"]) > 1
-        reach = config.segmenter_reach or (REACH_OF_SEVERAL_ARMS if several else 1)
-        return ImagePerception(len(self.obs_spec["images"]), self.slots, replace(config, segmenter_reach=reach))
+        return ImagePerception(len(self.obs_spec["images"]), self.slots, config)
 
     @property
     def cameras(self) -> list[str]:

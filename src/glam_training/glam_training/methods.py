@@ -33,7 +33,7 @@ from glam_training.models.blocks import ActionScale
 from glam_training.models.latent import LatentModel
 from glam_training.models.mip import Mip, MipConfig
 from glam_training.models.objectives import PolicyObjective
-from glam_training.models.perception import PerceptionConfig, make_features, read_perception
+from glam_training.models.perception import PerceptionConfig, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.models.rivals.bc_mse import Regression
 from glam_training.perceive import Perceived, perceive
@@ -144,7 +144,7 @@ def load(out: Path) -> Trained:
     experiment = Experiment(**config)
     contract = Contract.read(out)
     state = read_tensors(out / MODEL_FILE)
-    perception = contract.make_perception(read_perception(run.config["perception"]))
+    perception = contract.make_perception(PerceptionConfig(**run.config["perception"]))
     columns = state["columns"]
     model = make_model(experiment, contract, perception.moment_floor, _seen(columns, perception.moment_size))
     if model is not None:

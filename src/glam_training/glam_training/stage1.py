@@ -22,11 +22,10 @@ from glam_training.models.perception import (
     ImagePerception,
     PerceptionConfig,
     ScenePerception,
-    read_perception,
 )
 from glam_training.run import Run, load_weights
 from glam_training.segmenter import train_segmenter
-from glam_training.slots import Slots, Source, check_masks, compute_slots, observation_keys
+from glam_training.slots import Slots, Source, compute_slots, observation_keys
 from glam_training.tempo import BRISK_SHARE, brisk_action, gripper_columns
 
 MODEL_FILE = "model.pt"
@@ -127,7 +126,7 @@ def load_glam(path: Path) -> TrainedGlam:
     run = Run.open(path)
     contract = Contract.read(path)
     config = GlamConfig(**run.config["model"])
-    perception_config = read_perception(run.config["perception"])
+    perception_config = PerceptionConfig(**run.config["perception"])
     perception = contract.make_perception(perception_config)
     glam = make_glam(perception, contract, config)
     state = torch.load(path / MODEL_FILE, map_location="cpu", weights_only=True)
@@ -288,8 +287,10 @@ def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainCon
                     f"{source.store.path}: {key} is {columns.get(key, 'missing')}, "
                     f"the target store has {expected}; all sources need the same"
                 )
-        if config.observations == "images":
-            check_masks(source.store, target.store)
+        if config.observations == "images" and not info.mask_classes:
+            raise ConfigurationError(
+                f"{source.store.path} has no object masks, which stage 1 learns from; record it with --masks"
+            )
     if config.tempo and config.model.step > 1:
         raise ConfigurationError("tempo is for latents of one step; with model.step above 1 give --no-tempo")
     if config.model.step < 1:

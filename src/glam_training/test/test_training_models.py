@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError
 from glam_sim.cell import Cell
-from glam_training.contract import Contract
 from glam_training.models.blocks import STATE_FLOOR
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
 from glam_training.models.keypoints import KeypointPerception
@@ -22,11 +21,9 @@ from glam_training.models.perception import (
     ImagePerception,
     PerceptionConfig,
     ScenePerception,
-    Segmenter,
     glimpses,
     make_features,
     mask_moments,
-    read_perception,
 )
 from glam_training.models.rivals.clam import Clam
 from glam_training.slots import Slots
@@ -206,35 +203,6 @@ def test_mip_loss_and_sampler_agree_with_the_equations():
     assert float(masked) == pytest.approx(1.0 / 0.81 + 18.0625, rel=1e-5)
     # Acting: a0 = 0 / 2 + 0 = 0, a = 0 / 2 + 0.9.
     torch.testing.assert_close(mip(o), torch.full((1, 2, 1), T_STAR))
-
-
-@pytest.mark.parametrize("reach", [1, 4])
-def test_a_segmenter_sees_as_far_as_it_says(reach: int):
-    segmenter = Segmenter(3, 4, reach)
-    for weights in segmenter.parameters():
-        weights.data.abs_()  # nothing is lost on the way
-    image = torch.rand(1, 3, 96, 96, requires_grad=True)
-    segmenter(image)[0, :, 24, 24].sum().backward()
-    assert image.grad is not None
-    seen = image.grad.abs().sum((0, 1)).nonzero() - 48
-    assert int(seen.abs().max()) == 6 + 4 * reach
-
-
-@pytest.mark.parametrize(
-    ("arms", "saved", "reach"),
-    [
-        (["arm"], {"segmenter_reach": None}, 1),
-        (["left", "right"], {"segmenter_reach": None}, 4),
-        (["left", "right"], {}, 1),
-    ],
-    ids=["one arm", "two arms", "two arms, from before"],
-)
-def test_segmenters_of_several_arms_see_farther(arms: list[str], saved: dict[str, None], reach: int):
-    images = [{"name": "front"}]
-    contract = Contract("task", "gen3", "images", {"images": images}, {"arms": arms, "components": ["x"]}, {}, 3)
-    perception = contract.make_perception(read_perception(saved))
-    assert isinstance(perception, ImagePerception)
-    assert perception.segmenters[0].context.dilation == (reach, reach)
 
 
 def test_moments_find_a_blob_and_glimpses_follow_it():

@@ -16,9 +16,9 @@ Symbols: B batch, C cameras, S slots per camera (objects, then fingers), M momen
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -85,9 +85,6 @@ class PerceptionConfig:
 
     segmenter_width: int = 16
     """Channels of the first convolution; later ones are multiples of it."""
-    segmenter_reach: int | None = None
-    """Dilation of the last convolution: a pixel's class is decided by what lies within 6 + 4 times that many pixels.
-    When unset 1, or 4 with several arms, whose fingers look alike: what is above them tells them apart."""
     glimpse_px: int = 24
     """Side of the square glimpse around each slot, in image pixels."""
     glimpse_samples: int = 16
@@ -100,12 +97,12 @@ class Segmenter(nn.Module):
     """Per-pixel class logits at half the image resolution. Classes: background, objects in task order, gripper
     fingers."""
 
-    def __init__(self, classes: int, width: int, reach: int = 1) -> None:
+    def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, width, 5, stride=2, padding=2)
         self.fine = nn.Conv2d(width, 2 * width, 3, padding=1)
         self.coarse = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
-        self.context = nn.Conv2d(4 * width, 4 * width, 3, padding=reach, dilation=reach)
+        self.context = nn.Conv2d(4 * width, 4 * width, 3, padding=1)
         self.read_out = nn.Conv2d(6 * width, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -180,11 +177,6 @@ def glimpses(image: Tensor, centre: Tensor, size_px: int, samples: int) -> Tenso
     return patches.reshape(batch, channels, slots, samples, samples).permute(0, 2, 1, 3, 4)
 
 
-def read_perception(values: Mapping[str, Any]) -> PerceptionConfig:
-    """The sizes that a run holds; one from before there was a choice of reach does not name it, and has 1."""
-    return PerceptionConfig(**({"segmenter_reach": 1} | dict(values)))
-
-
 def to_network_range(image: Tensor) -> Tensor:
     """(..., H, W, 3) uint8 to (..., 3, H, W) float32 in [-0.5, 0.5]."""
     return image.movedim(-1, -3).float() / 255.0 - 0.5
@@ -217,8 +209,7 @@ class ImagePerception(nn.Module):
         self.slots = slots
         self.glimpse_px = config.glimpse_px
         self.glimpse_samples = config.glimpse_samples
-        reach = config.segmenter_reach or 1
-        segmenters = nn.ModuleList(Segmenter(1 + slots, config.segmenter_width, reach) for _ in range(cameras))
+        segmenters = nn.ModuleList(Segmenter(1 + slots, config.segmenter_width) for _ in range(cameras))
         self.segmenters = segmenters.to(memory_format=torch.channels_last)  # two to three times faster on CPUs
 
     @property
