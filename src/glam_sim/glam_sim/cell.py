@@ -398,9 +398,8 @@ class Cell:
 
     @property
     def mask_classes(self) -> tuple[str, ...]:
-        """What the values 1, 2, ... of `render_mask` stand for: the objects, then each arm's fingers."""
-        fingers = ["fingers"] if len(self.arms) == 1 else [f"{arm}_fingers" for arm in self.arms]
-        return (*self._object_bodies, *fingers)
+        """What the values 1, 2, ... of `render_mask` stand for."""
+        return (*self._object_bodies, "fingers")
 
     def render(self, camera: str, height: int | None = None, width: int | None = None) -> np.ndarray:
         """Returns `(H, W, 3) uint8 RGB`; without a size, `image_size`, and `OVERVIEW_SIZE` for the overview."""
@@ -496,6 +495,6 @@ class Cell:
     def _mask_classes(self) -> np.ndarray:
         """Class of each geom, with a last entry for "no geom" (-1)."""
         classes = {name: index for index, name in enumerate(self._object_bodies, start=1)}
-        for index, arm in enumerate(self.arms, start=len(classes) + 1):
-            classes |= dict.fromkeys(fingers_of(arm), index)
+        for arm in self.arms:
+            classes |= dict.fromkeys(fingers_of(arm), len(self._object_bodies) + 1)
         return np.array([classes.get(body, 0) for body in self._body_of_geom] + [0], dtype=np.uint8)
