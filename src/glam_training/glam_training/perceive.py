@@ -28,7 +28,7 @@ from glam_training.models.perception import ImagePerception, PerceptionConfig, S
 from glam_training.models.rivals.pose_cotraining import poses_as_actions
 from glam_training.pool import choose_episodes
 from glam_training.run import read_tensors
-from glam_training.slots import Slots, observation_keys
+from glam_training.slots import Slots, check_masks, observation_keys
 
 SAMPLES_FILE = "samples.npz"
 SAMPLES = 4
@@ -100,11 +100,8 @@ def check_stores(experiment: Experiment, target: Store, auxiliary: list[Store]) 
     for store in [target, *auxiliary]:
         if store.info.task != experiment.task:
             raise ConfigurationError(f"{store.path} holds task '{store.info.task}', not '{experiment.task}'")
-        if experiment.suite == "images" and experiment.encoder_kind == "slots" and not store.info.mask_classes:
-            raise ConfigurationError(
-                f"{store.path} has no object masks, from which slots are learned; record it with --masks, "
-                "or use keypoints"
-            )
+        if experiment.suite == "images" and experiment.encoder_kind == "slots":
+            check_masks(store, target)
         for key in keys:
             wanted, found = target.info.columns()[key], store.info.columns().get(key, "missing")
             if found != wanted:

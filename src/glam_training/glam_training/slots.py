@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from glam_core.errors import DataError
+from glam_core.errors import ConfigurationError, DataError
 from glam_training.data.store import Store
 from glam_training.models.perception import ImagePerception, ScenePerception
 
@@ -75,6 +75,25 @@ def observation_keys(store: Store, observations: str, cameras: tuple[str, ...]) 
             f"{store.path} has no images; record demonstrations with --cameras or train with --observations scene"
         )
     return [f"images/{store.info.obs_spec.image(camera).name}" for camera in cameras or names]
+
+
+def check_masks(store: Store, target: Store) -> None:
+    """Refuse a store whose masks slots can not be learned from, or not together with the target's.
+
+    Raises:
+        ConfigurationError: it has none, or of other things.
+    """
+    found, wanted = store.info.mask_classes, target.info.mask_classes
+    if not found:
+        raise ConfigurationError(
+            f"{store.path} has no object masks, from which slots are learned; record it with --masks (the bench can do "
+            "with keypoints instead)"
+        )
+    if found != wanted:
+        raise ConfigurationError(
+            f"{store.path} has masks of {', '.join(found)}, the target store of {', '.join(wanted)}; "
+            "record one of them again"
+        )
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ from glam_training.models.perception import (
 )
 from glam_training.run import Run, load_weights
 from glam_training.segmenter import train_segmenter
-from glam_training.slots import Slots, Source, compute_slots, observation_keys
+from glam_training.slots import Slots, Source, check_masks, compute_slots, observation_keys
 from glam_training.tempo import BRISK_SHARE, brisk_action, gripper_columns
 
 MODEL_FILE = "model.pt"
@@ -287,10 +287,8 @@ def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainCon
                     f"{source.store.path}: {key} is {columns.get(key, 'missing')}, "
                     f"the target store has {expected}; all sources need the same"
                 )
-        if config.observations == "images" and not info.mask_classes:
-            raise ConfigurationError(
-                f"{source.store.path} has no object masks, which stage 1 learns from; record it with --masks"
-            )
+        if config.observations == "images":
+            check_masks(source.store, target.store)
     if config.tempo and config.model.step > 1:
         raise ConfigurationError("tempo is for latents of one step; with model.step above 1 give --no-tempo")
     if config.model.step < 1:

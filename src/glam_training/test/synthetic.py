@@ -55,6 +55,7 @@ def make_store(
     speed: float = 0.15,
     seed: int = 0,
     size: int = SIZE,
+    mask_classes: tuple[str, ...] = ("cube", "fingers"),
 ) -> Store:
     """A store of synthetic episodes."""
     info = StoreInfo(
@@ -66,7 +67,7 @@ def make_store(
         state_spec=robot_state_spec(("arm",)),
         scene_spec=VectorSpec(name="scene", components=("tool_x", "tool_y", "cube_x", "cube_y"), units=("m",) * 4),
         has_actions=has_actions,
-        mask_classes=("cube", "fingers") if masks and images else (),
+        mask_classes=mask_classes if masks and images else (),
         provenance=Provenance(command="test", config={}, commit="unknown", versions={}),
     )
     store = Store.create(path, info)

@@ -179,6 +179,9 @@ def test_bad_sources_are_refused(stores, tmp_path):
         train_glam(stage1(stores, tmp_path / "a", target=stores / "auxiliary"))
     with pytest.raises(ConfigurationError, match="no object masks"):
         train_glam(stage1(stores, tmp_path / "b", "images", auxiliary=(stores / "unmasked",)))
+    make_store(tmp_path / "older", 2, has_actions=False, mask_classes=("cube", "left_fingers", "right_fingers"))
+    with pytest.raises(ConfigurationError, match="older has masks of cube, left_fingers, right_fingers, the target"):
+        train_glam(stage1(stores, tmp_path / "d", "images", auxiliary=(tmp_path / "older",)))
     with pytest.raises(DataError, match="6 episodes, 7 were asked for"):
         train_glam(stage1(stores, tmp_path / "c", target_episodes=7))
     with pytest.raises(DataError, match="holds no trained model"):
