@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from glam_core.errors import DataError
+
 COSTS_FILE = "costs.json"
 _SPEED_WORKS = 20
 
@@ -72,6 +74,15 @@ def add_cost(run: Path, phase: str, cost: PhaseCost) -> None:
 
 
 def read_costs(run: Path) -> dict[str, PhaseCost]:
-    """Phase to what it took; empty where nothing is written down."""
+    """Phase to what it took; empty where nothing is written down.
+
+    Raises:
+        DataError: what is written down can not be read.
+    """
     path = run / COSTS_FILE
-    return {name: PhaseCost(**cost) for name, cost in json.loads(path.read_text()).items()} if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return {name: PhaseCost(**cost) for name, cost in json.loads(path.read_text()).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it: it only says what training took") from error

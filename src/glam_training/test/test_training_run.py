@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from glam_core.errors import ConfigurationError, DataError
+from glam_training.costs import COSTS_FILE, PhaseCost, add_cost, read_costs
 from glam_training.run import Run
 
 
@@ -95,3 +96,13 @@ def test_a_half_written_metrics_line_is_skipped(tmp_path):
 def test_config_values_must_be_plain(tmp_path):
     with pytest.raises(ConfigurationError, match="not object"):
         Run.create(tmp_path / "run", {"model": object()}, {})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"policy": {"steps": 3}}', '{"policy": 3}'])
+def test_damaged_costs_are_named(tmp_path, text):
+    cost = PhaseCost(10, 1.0, 1, 200, "cpu, 1 threads", 100.0, 5.0, 256)
+    add_cost(tmp_path, "policy", cost)
+    assert read_costs(tmp_path) == {"policy": cost}
+    (tmp_path / COSTS_FILE).write_text(text)
+    with pytest.raises(DataError, match="costs.json is damaged"):
+        read_costs(tmp_path)
