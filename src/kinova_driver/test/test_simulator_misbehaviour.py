@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from served_arm import AWAIT_S, Client, ServedArm, wait_for
 from glam_core.errors import ConfigurationError
 from kinova_driver.kortex.client import KServerException, RouterClientSendOptions
 from kinova_driver.kortex.definitions import Base, Common, SubErrorCodes
+from kinova_driver.simulator import server
 from kinova_driver.simulator.control_port import ControlPort, ask
 from kinova_driver.simulator.devices import DEVICES, fault_names
 from kinova_driver.simulator.server import Address, Server
@@ -231,6 +234,18 @@ def test_a_port_in_use_is_named(served: ServedArm) -> None:
             Server(served.router, address)
 
 
+def test_two_free_ports_are_two(served: ServedArm, monkeypatch: pytest.MonkeyPatch) -> None:
+    bind, taken = server._bound, free_port()
+    asked = iter([taken, taken, 0])
+    monkeypatch.setattr(server, "_bound", lambda kind, host, _port: bind(kind, host, next(asked)))
+    both = Server(served.router, Address(tcp_port=0, udp_port=0))
+    try:
+        assert both.address.udp_port == taken != both.address.tcp_port
+    finally:
+        both.start()
+        both.close()
+
+
 # -- the program -------------------------------------------------------------------------------------------------------
 
 RUN = "import sys; from kinova_driver.simulator.cli import main; sys.exit(main())"
@@ -248,13 +263,14 @@ def program(*arguments: str) -> subprocess.Popen[str]:
 
 
 def free_port() -> int:
-    """The first of 30 ports that are free."""
+    """The first of 30 ports in a row that are free, below those that the system gives to whoever asks for any."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port < 60000:
-            return port
+        first = random.randrange(20000, 32000)
+        with ExitStack() as stack, suppress(OSError):
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                for port in range(first, first + 30):
+                    stack.enter_context(socket.socket(type=kind)).bind(("127.0.0.1", port))
+            return first
 
 
 @pytest.mark.sim

@@ -79,6 +79,10 @@ class Server:
         self._udp = _bound(socket.SOCK_DGRAM, address.host, address.udp_port)
         try:
             self._tcp = _bound(socket.SOCK_STREAM, address.host, address.tcp_port)
+            if not address.tcp_port and self._tcp.getsockname() == self._udp.getsockname():
+                same = self._tcp  # any free port may be the one of the other kind, and a station file wants two
+                self._tcp = _bound(socket.SOCK_STREAM, address.host, 0)
+                same.close()
         except ConfigurationError:
             self._udp.close()
             raise
