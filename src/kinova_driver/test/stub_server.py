@@ -27,6 +27,16 @@ Answer = Any
 """A message, bytes for a payload, an `Api.Error`, or None for silence."""
 
 
+def _udp_but_not_at(taken: int) -> socket.socket:
+    """A UDP socket at a free port of another number than the TCP port."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        if udp.getsockname()[1] != taken:
+            return udp
+        udp.close()
+
+
 class StubServer:
     """Serves TCP and UDP on loopback; every call is answered with an empty message unless a test says otherwise."""
 
@@ -37,8 +47,7 @@ class StubServer:
         self.mangle: Callable[[bytes], list[bytes]] = lambda data: [data]
         """What becomes of the bytes of an answer on TCP; each piece is sent on its own."""
         self._tcp = socket.create_server(("127.0.0.1", 0))
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind(("127.0.0.1", 0))
+        self._udp = _udp_but_not_at(self._tcp.getsockname()[1])
         self.tcp_port, self.udp_port = self._tcp.getsockname()[1], self._udp.getsockname()[1]
         self.connections: list[socket.socket] = []
         self._over = False

@@ -30,14 +30,16 @@ class Simulated:
 
 
 def free_ports() -> tuple[int, int, int]:
-    """Three ports of loopback that nobody uses: TCP, UDP, and TCP again."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_STREAM):
-            probe = stack.enter_context(socket.socket(socket.AF_INET, kind))
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    return ports[0], ports[1], ports[2]
+    """Three different ports of loopback that nobody uses: TCP, UDP, and TCP again."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            ports = []
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                probe = stack.enter_context(socket.socket(socket.AF_INET, kind))
+                probe.bind(("127.0.0.1", 0))
+                ports.append(probe.getsockname()[1])
+        if len(set(ports)) == len(ports):  # a port of one kind may be free where one of the other is taken
+            return ports[0], ports[1], ports[2]
 
 
 @contextlib.contextmanager
