@@ -134,7 +134,7 @@ def _fit(
     else:
         objective, draw = KeypointObjective(perception), batches.pairs
         optim = replace(optim, learning_rate=1e-3)
-    fit_group([objective.to(group.device)], draw, optim, group, "encoder")
+    fit_group([objective.to(group.device)], draw, optim, group, "encoder", bfloat16=True)
 
 
 class _Draw:

@@ -62,15 +62,16 @@ def make_fabric(device: DeviceConfig, precision: str | None = None) -> Fabric:
     """A launched Fabric for `device`; `precision` overrides the configured one."""
     chosen = precision or device.precision
     if chosen == "auto":
-        chosen = "bf16-mixed" if _multiplies_bfloat16(device) else "32-true"
+        on_gpu = device.accelerator != "cpu" and torch.cuda.is_available()
+        chosen = "bf16-mixed" if multiplies_bfloat16("cuda" if on_gpu else "cpu") else "32-true"
     fabric = Fabric(accelerator=device.accelerator, devices=device.devices, precision=chosen)
     fabric.launch()
     return fabric
 
 
-def _multiplies_bfloat16(device: DeviceConfig) -> bool:
-    """Whether the device has instructions for bfloat16."""
-    if device.accelerator != "cpu" and torch.cuda.is_available():
+def multiplies_bfloat16(device_type: str) -> bool:
+    """Whether the GPU ("cuda") or the processor ("cpu") has instructions for bfloat16."""
+    if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     abilities = torch.cpu.get_capabilities()
     return any(abilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))

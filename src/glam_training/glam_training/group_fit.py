@@ -30,13 +30,21 @@ PHASES = ("stage_1", "decoder", "policy")
 """Phases of a course, in order."""
 
 
-def fit_group(objectives: Sequence[nn.Module], draw: Draw, config: OptimConfig, group: Group, phase: str) -> None:
+def fit_group(
+    objectives: Sequence[nn.Module],
+    draw: Draw,
+    config: OptimConfig,
+    group: Group,
+    phase: str,
+    *,
+    bfloat16: bool = False,
+) -> None:
     """Do one `Fit`.
 
     Raises:
         See `fit_together`.
     """
-    fit_together([Fit(objectives, draw, config, group, phase)])
+    fit_together([Fit(objectives, draw, config, group, phase, bfloat16)])
 
 
 def take_courses(courses: Sequence[Course]) -> None:

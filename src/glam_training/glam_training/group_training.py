@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from glam_core.errors import DataError
-from glam_training.fit import OptimConfig
+from glam_training.fit import OptimConfig, multiplies_bfloat16
 from glam_training.run import Run
 
 Draw = Callable[[], Any]
@@ -49,6 +49,8 @@ class Fit:
         config: budget and optimiser; the batch size is `draw`'s business.
         group: the runs.
         phase: name of this optimisation inside the run folders. A finished phase is loaded, not trained again.
+        bfloat16: convolutions and products of matrices in bfloat16, where a CPU has instructions for it: for networks
+            that need no finer arithmetic. A GPU multiplies in TF32 anyway.
     """
 
     objectives: Sequence[nn.Module]
@@ -56,6 +58,7 @@ class Fit:
     config: OptimConfig
     group: Group
     phase: str
+    bfloat16: bool = False
 
 
 class Training:
@@ -80,6 +83,7 @@ class Training:
         }
         self._step = torch.zeros((), device=device)
         self._rate = torch.tensor(config.learning_rate, device=device)
+        self._bfloat16 = fit.bfloat16 and device.type == "cpu" and multiplies_bfloat16("cpu")
         capturable = device.type == "cuda"
         self._optimizer = torch.optim.AdamW(
             [self._theta], lr=self._rate, weight_decay=config.weight_decay, capturable=capturable, fused=True
@@ -141,7 +145,9 @@ class Training:
     def step(self) -> None:
         """Do one step."""
         config = self.fit.config
-        loss, terms = self._losses(self._theta, self.fit.draw(), self._step / config.steps)
+        batch = self.fit.draw()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            loss, terms = self._losses(self._theta, batch, self._step / config.steps)
         (gradient,) = torch.autograd.grad(loss.sum(), self._theta)
         norm = gradient.norm(dim=1, keepdim=True)
         self._theta.grad = gradient * (config.gradient_clip / (norm + 1e-6)).clamp(max=1.0)

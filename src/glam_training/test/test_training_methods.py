@@ -14,7 +14,7 @@ from torch import nn
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
-from glam_training import group_fit
+from glam_training import group_fit, group_training
 from glam_training.data.sampler import target_share
 from glam_training.encoders import encoder_folder
 from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
@@ -99,6 +99,26 @@ def test_a_group_learns_what_its_runs_learn_alone(tmp_path):
     torch.testing.assert_close(weights[1], weights[2])
     torch.manual_seed(0)
     assert not torch.allclose(weights[1][0], Line(0.0).linear.weight)
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_bfloat16_is_for_products_only_and_only_where_the_cpu_multiplies_it(tmp_path, monkeypatch, able):
+    monkeypatch.setattr(group_training, "multiplies_bfloat16", lambda device_type: able)
+    seen = set()
+
+    class Watched(Line):
+        def forward(self, batch, progress):
+            seen.add(self.linear(batch[0]).dtype)
+            return super().forward(batch, progress)
+
+    data, line = (torch.randn(1, 16, 3), torch.randn(1, 16, 2)), Watched(0.0)
+    before = line.linear.weight.detach().clone()
+    with Run.create(tmp_path / "run", {"seed": 0}, {}) as run:
+        group = Group([run], (0,), CPU)
+        fit_group([line], lambda: data, OptimConfig(steps=3), group, "line", bfloat16=True)
+        assert run.latest("line")["theta"].dtype == torch.float32
+    assert seen == {torch.bfloat16 if able else torch.float32}
+    assert line.linear.weight.dtype == torch.float32 and not torch.equal(line.linear.weight, before)
 
 
 class Noisy(Line):
