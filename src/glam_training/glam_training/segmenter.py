@@ -71,12 +71,20 @@ class SegmenterObjective(nn.Module):
         losses, overlaps = [], []
         for segmenter, (image, mask) in zip(self.perception.segmenters, batch, strict=True):
             logits = segmenter(image.contiguous(memory_format=torch.channels_last)).float()
-            share = F.avg_pool2d(F.one_hot(mask.long(), classes).movedim(-1, 1).float(), 2)
+            share = class_shares(mask, classes)
             losses.append(F.cross_entropy(logits, share))
             p, q = logits.detach().softmax(1)[:, 1:], share[:, 1:]
             overlaps.append(torch.minimum(p, q).sum() / torch.maximum(p, q).sum())
         loss = torch.stack(losses).sum()
         return loss, {"loss": loss.detach(), "soft_iou": torch.stack(overlaps).mean()}
+
+
+def class_shares(mask: Tensor, classes: int) -> Tensor:
+    """Share of each class in every 2 x 2 pixels of masks (B, H, W) uint8: (B, classes, H/2, W/2) float32."""
+    numbers = torch.arange(classes, dtype=torch.uint8, device=mask.device)[:, None, None]
+    found = (mask[:, None] == numbers).view(torch.uint8)  # bytes: a tenth of the time that one-hot floats take
+    rows = found[..., ::2, :] + found[..., 1::2, :]
+    return 0.25 * (rows[..., ::2] + rows[..., 1::2]).float()
 
 
 def _photometric(image: Tensor, generator: torch.Generator) -> Tensor:

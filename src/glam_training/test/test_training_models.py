@@ -26,6 +26,7 @@ from glam_training.models.perception import (
     mask_moments,
 )
 from glam_training.models.rivals.clam import Clam
+from glam_training.segmenter import class_shares
 from glam_training.slots import Slots
 from glam_training.stage1 import infer_posterior
 
@@ -203,6 +204,12 @@ def test_mip_loss_and_sampler_agree_with_the_equations():
     assert float(masked) == pytest.approx(1.0 / 0.81 + 18.0625, rel=1e-5)
     # Acting: a0 = 0 / 2 + 0 = 0, a = 0 / 2 + 0.9.
     torch.testing.assert_close(mip(o), torch.full((1, 2, 1), T_STAR))
+
+
+def test_the_share_of_a_class_is_counted_in_two_by_two_pixels():
+    mask = torch.tensor([[[0, 1, 2, 2], [1, 1, 2, 0]]], dtype=torch.uint8)
+    shares = class_shares(mask, 3)
+    torch.testing.assert_close(shares, torch.tensor([[[[0.25, 0.25]], [[0.75, 0.0]], [[0.0, 0.75]]]]))
 
 
 def test_moments_find_a_blob_and_glimpses_follow_it():
