@@ -105,6 +105,8 @@ class Switches:
     regularise: bool = True
     """While stage 1 trains: noise on observations and robot states, dropout, and little weight of target transitions in
     the forward model."""
+    affine: bool = False
+    """The decoder is affine in the latent: the mean of two latents is decoded to the mean of their actions."""
     prediction: Literal["observation", "objects"] | None = None
     """What o and o' are in stage 1; None is the method's own choice (GLAM: observation, GLAM-O: objects)."""
 

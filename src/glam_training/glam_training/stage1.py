@@ -49,7 +49,7 @@ class GlamTrainConfig:
     """What the models see: camera images, or the privileged scene vector (the fast lane)."""
     cameras: tuple[str, ...] = ()
     """Cameras to use, all of the store when empty."""
-    model: GlamConfig = GlamConfig()
+    model: GlamConfig = GlamConfig(affine=True)
     perception: PerceptionConfig = PerceptionConfig()
     segmenter: OptimConfig = OptimConfig(steps=2000, batch_size=48, learning_rate=2e-3, ema_decay=0.99)
     optim: OptimConfig = OptimConfig(steps=4000)

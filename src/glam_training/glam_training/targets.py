@@ -65,7 +65,7 @@ def stage_1_shape(experiment: Experiment) -> tuple[Any, ...]:
     uses_auxiliary = experiment.method in AUXILIARY_METHODS
     if experiment.method in GLAM_METHODS:
         s = experiment.switches
-        sizes = (s.latent_size, s.step, s.refit, s.tempo, s.regularise)
+        sizes = (s.latent_size, s.step, s.refit, s.tempo, s.regularise, s.affine)
         return ("glam", uses_auxiliary, *sizes, _prediction(experiment))
     if experiment.method in _RIVALS:
         return (experiment.method, experiment.switches.tempo)
@@ -338,4 +338,5 @@ def _glam_config(experiment: Experiment) -> GlamConfig:
         cross_weight=default.cross_weight if s.cross_decode else 0.0,
         alignment_weight=default.alignment_weight if s.align else 0.0,
         alignment_balance=s.alignment_balance,
+        affine=s.affine,
     )

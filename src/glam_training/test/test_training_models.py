@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError
 from glam_sim.cell import Cell
+from glam_training.models.affine import AffineDecoder
 from glam_training.models.blocks import STATE_FLOOR
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
 from glam_training.models.keypoints import KeypointPerception
@@ -337,3 +338,30 @@ def test_both_terms_of_mip_in_one_pass_are_the_two_passes():
     second = (mip.predict(o, a + (1 - T_STAR) * noise, T_STAR) - a).square() / (1 - T_STAR) ** 2
     wanted = ((first + second).mean(-1) * mask).sum() / mask.sum()
     torch.testing.assert_close(mip_loss(mip, o, a, mask, noise), wanted)
+
+
+def test_an_affine_decoder_gives_the_mean_of_two_latents_the_mean_of_their_actions():
+    torch.manual_seed(0)
+    decoder = AffineDecoder(3, 4, 2, width=16, depth=1, dropout=0.0)
+    torch.nn.init.normal_(decoder.gain.read_out[-1].weight)
+    s, z = torch.randn(1, 3).expand(2, 3), torch.randn(2, 4)
+    both = decoder(torch.cat([s, z], -1))
+    torch.testing.assert_close(decoder(torch.cat([s, z.mean(0).expand(2, 4)], -1))[0], both.mean(0))
+    elsewhere = decoder(torch.cat([s + 1.0, z], -1))
+    assert not torch.allclose(elsewhere, both)  # the gain depends on the state
+    still = decoder(torch.cat([torch.randn(5, 3), torch.zeros(5, 4)], -1))
+    assert torch.allclose(still, still[:1])  # but nothing depends on the state alone
+
+
+def test_an_affine_decoder_learns_joint_motions_whose_gain_depends_on_the_state():
+    torch.manual_seed(0)
+    decoder = AffineDecoder(1, 2, 1, width=32, depth=1, dropout=0.0)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
+    for _ in range(400):
+        s, z = 2.0 * torch.rand(256, 1) - 1.0, torch.randn(256, 2)
+        wanted = torch.cos(s) * z[:, :1] + torch.sin(s) * z[:, 1:] + 0.3
+        error = (decoder(torch.cat([s, z], -1)) - wanted).square().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert float(error) < 0.01

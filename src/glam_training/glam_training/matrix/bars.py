@@ -1,7 +1,7 @@
 """What the matrix has to show, and what it shows: each bar with the numbers that decide it.
 
 A bar is judged from the records alone. From images, rivals are taken on the better of the two encoders. Where the
-better of GLAM and GLAM-O, with double tempo or without, may count, it is one of them for the whole bar, never the
+better of GLAM and GLAM-O, as they are or with a switch of `SWITCH_NAMES`, may count, it is one of them for the whole bar, never the
 better one per task.
 """
 
@@ -10,9 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from glam_training.experiment import STAGE_1_METHODS, Experiment, Switches
+from glam_training.experiment import GLAM_METHODS, STAGE_1_METHODS, Experiment, Switches
 from glam_training.matrix.pooling import Pooled, Table
-from glam_training.matrix.presets import AUXILIARY, AUXILIARY_CURVE, ENCODERS, IMAGE_SCARCE, SCARCE, TASKS, TEMPO
+from glam_training.matrix.presets import (
+    AFFINE,
+    AUXILIARY,
+    AUXILIARY_CURVE,
+    ENCODERS,
+    IMAGE_SCARCE,
+    SCARCE,
+    TASKS,
+    TEMPO,
+)
 
 METHOD_NAMES = {
     "mip": "MIP",
@@ -28,11 +37,13 @@ METHOD_NAMES = {
     "glam_o": "GLAM-O",
 }
 """How tables call the methods."""
+SWITCH_NAMES = {Switches(): "", TEMPO: "double tempo", AFFINE: "affine decoder"}
+"""Switches that make a row of their own beside a method's."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row of the tables: a method, with or without double tempo."""
+    """A row of the tables: a method, as it is or with one of `SWITCH_NAMES`."""
 
     method: str
     switches: Switches = Switches()
@@ -42,18 +53,19 @@ class Variant:
         return replace(cell, method=self.method, switches=self.switches)
 
     def __str__(self) -> str:
-        return self.method + (" with double tempo" if self.switches == TEMPO else "")
+        name = SWITCH_NAMES[self.switches]
+        return f"{self.method} with {name}" if name else self.method
 
     @property
     def title(self) -> str:
         """How tables call it."""
-        return METHOD_NAMES[self.method] + (", double tempo" if self.switches == TEMPO else "")
+        return ", ".join(filter(None, (METHOD_NAMES[self.method], SWITCH_NAMES[self.switches])))
 
 
 def variants(methods: Sequence[str]) -> tuple[Variant, ...]:
-    """Methods in their order, each with double tempo behind it if it can have that."""
-    pairs = [(m, s) for m in methods for s in (Switches(), TEMPO) if s == Switches() or m in STAGE_1_METHODS]
-    return tuple(Variant(method, switches) for method, switches in pairs)
+    """Methods in their order, behind each those of its variants that it can have."""
+    able = {Switches(): tuple(METHOD_NAMES), TEMPO: STAGE_1_METHODS, AFFINE: GLAM_METHODS}
+    return tuple(Variant(m, s) for m in methods for s in SWITCH_NAMES if m in able[s])
 
 
 OURS = variants(("glam", "glam_o"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from glam_training.experiment import Switches
 from glam_training.matrix.bars import Variant
 from glam_training.matrix.pooling import Pooled
+from glam_training.matrix.presets import AFFINE, TEMPO
 
 COLOURS = {
     "mip": "#7f7f7f",
@@ -24,13 +26,16 @@ COLOURS = {
 
 
 def variant_colours(variants: Sequence[Variant]) -> dict[str, str]:
-    """Title to colour; with double tempo a method is paler."""
-    return {v.title: COLOURS[v.method] if v == Variant(v.method) else _paler(COLOURS[v.method]) for v in variants}
+    """Title to colour; with double tempo a method is paler, with an affine decoder darker."""
+    goals = {Switches(): None, TEMPO: 255, AFFINE: 0}
+    return {v.title: _towards(COLOURS[v.method], goals[v.switches]) for v in variants}
 
 
-def _paler(colour: str) -> str:
-    """Half way to white."""
-    return "#" + "".join(f"{(int(colour[i : i + 2], 16) + 255) // 2:02x}" for i in (1, 3, 5))
+def _towards(colour: str, goal: int | None) -> str:
+    """Half way to white (255) or black (0)."""
+    if goal is None:
+        return colour
+    return "#" + "".join(f"{(int(colour[i : i + 2], 16) + goal) // 2:02x}" for i in (1, 3, 5))
 
 
 def plot_curves(

@@ -50,6 +50,8 @@ TEMPO = Switches(tempo=True)
 """Double tempo: as the shipped models are trained, and open to every method with a stage 1."""
 TEMPO_METHODS = ("glam_o", "pseudo_labels")
 """Those measured with it: GLAM-O as it is shipped, and the strongest rival that can have the same."""
+AFFINE = Switches(affine=True)
+"""A decoder that is affine in the latent."""
 ABLATIONS: dict[str, Switches] = {
     "no alignment": Switches(align=False),
     "al = 0": Switches(alignment_balance=0.0),
@@ -68,6 +70,7 @@ ABLATIONS: dict[str, Switches] = {
     "k = 2": Switches(step=2),
     "k = 4": Switches(step=4),
     "double tempo": TEMPO,
+    "affine decoder": AFFINE,
     "not regularised": Switches(regularise=False),
     "predicts objects": Switches(prediction="objects"),
 }
@@ -113,7 +116,8 @@ def preset(name: str) -> Preset:
 def _cpu() -> Preset:
     """Two cores: the state suite complete, the image suite on two tasks."""
     images = _images("small", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
-    return Preset((*_state_parts("small"), images, _images_tempo("small")), 50, STORE_EPISODES)
+    parts = (*_state_parts("small"), images, _images_tempo("small"), _images_affine("small"))
+    return Preset(parts, 50, STORE_EPISODES)
 
 
 def _gpu() -> Preset:
@@ -122,7 +126,8 @@ def _gpu() -> Preset:
     first = _images("paper", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
     everything = _images("paper", TASKS, with_encoders(BY_WORTH), "images_all")
     rest = tuple(cell for cell in everything.cells if cell not in first.cells)
-    parts = (curve, tasks, first, _images_tempo("paper"), *others, replace(everything, cells=rest))
+    switched = (_images_tempo("paper"), _images_affine("paper"))
+    parts = (curve, tasks, first, *switched, *others, replace(everything, cells=rest))
     return Preset(parts, 50, STORE_EPISODES)
 
 
@@ -152,6 +157,9 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
     joint = [state(t, m, SCARCE[t], action_space="joint") for m in spaces for t in TASKS]
     tempo = [state(t, m, SCARCE[t], switches=TEMPO) for m in TEMPO_METHODS for t in TASKS]
     tempo += [state("stack_two", "glam_o", scarce, n, switches=TEMPO) for n in reversed(AUXILIARY_CURVE)]
+    affine = [
+        state(t, "glam_o", SCARCE[t], action_space=space, switches=AFFINE) for space in ("tool", "joint") for t in TASKS
+    ]
     return (
         _part("curve", curve),
         _part("tasks", tasks),
@@ -159,6 +167,7 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
         _part("tempo", tempo),
         _part("ablations", ablations),
         _part("joint", joint),
+        _part("affine", affine),
     )
 
 
@@ -166,6 +175,12 @@ def _images_tempo(budget: str) -> Part:
     """Double tempo from images, on the same slots."""
     plain = _images(budget, IMAGE_TASKS, [(m, "slots") for m in TEMPO_METHODS], "images_tempo")
     return replace(plain, cells=tuple(replace(cell, switches=TEMPO) for cell in plain.cells))
+
+
+def _images_affine(budget: str) -> Part:
+    """GLAM-O with a decoder that is affine in the latent, on the same slots."""
+    plain = _images(budget, IMAGE_TASKS, [("glam_o", "slots")], "images_affine")
+    return replace(plain, cells=tuple(replace(cell, switches=AFFINE) for cell in plain.cells))
 
 
 def _images(budget: str, tasks: Iterable[str], cells: Iterable[tuple[str, Encoder]], name: str = "images") -> Part:

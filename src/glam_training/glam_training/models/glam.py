@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError
+from glam_training.models.affine import AffineDecoder
 from glam_training.models.blocks import MLP, STATE_FLOOR, ActionScale, Standardizer
 from glam_training.models.latent import (
     CHANGE_LIMIT,
@@ -64,6 +65,8 @@ class GlamConfig:
     """The same for s."""
     dropout: float = DROPOUT
     """Probability of dropping a hidden unit of any network while training."""
+    affine: bool = False
+    """The decoder is affine in the latent (`AffineDecoder`) instead of a perceptron of it."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.dropout < 1.0:
@@ -145,7 +148,10 @@ class Glam(nn.Module):
         self.idm = MLP(2 * moment_size, 2 * d, *size)
         self.action_encoder = MLP(state_size + action_size, 2 * d, *size)
         self.forward_model = MLP(moment_size + d, moment_size, *size)
-        self.decoder = MLP(state_size + d, action_size, *size)
+        affine = config.affine
+        self.decoder = (
+            AffineDecoder(state_size, d, action_size, *size) if affine else MLP(state_size + d, action_size, *size)
+        )
 
     def normalised_change(self, moments: Tensor, next_moments: Tensor) -> Tensor:
         """o' - o in standard deviations, clipped: the forward model's target. Absolute targets would leave z unused."""
