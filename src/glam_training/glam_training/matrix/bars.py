@@ -1,8 +1,8 @@
 """What the matrix has to show, and what it shows: each bar with the numbers that decide it.
 
 A bar is judged from the records alone. From images, rivals are taken on the better of the two encoders. Where the
-better of GLAM and GLAM-O, as they are or with a switch of `SWITCH_NAMES`, may count, it is one of them for the whole bar, never the
-better one per task.
+better of GLAM and GLAM-O may count, as they are or with one of `SWITCH_NAMES`, it is one of them for the whole bar,
+never the better one per task.
 """
 
 from __future__ import annotations
