@@ -49,7 +49,7 @@ def folder(tmp_path_factory) -> Path:
         GlamTrainConfig(
             target=folder / "target",
             out=folder / "glam",
-            model=GlamConfig(latent_size=3, width=16, depth=1),
+            model=GlamConfig(latent_size=3, width=16, depth=1, affine=True),
             perception=PerceptionConfig(segmenter_width=4, glimpse_px=8),
             segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
             optim=FEW,

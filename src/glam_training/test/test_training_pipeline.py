@@ -4,6 +4,7 @@ use."""
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from glam_core.errors import ConfigurationError, DataError
 from glam_training.contract import make_contract
 from glam_training.data.store import Store
 from glam_training.fit import DeviceConfig, OptimConfig
+from glam_training.models.blocks import MLP
 from glam_training.models.glam import UNREGULARISED
 from glam_training.models.mip import MipConfig
 from glam_training.models.perception import PerceptionConfig
@@ -42,7 +44,7 @@ def stage1(stores: Path, out: Path, observations: str = "scene", **changes) -> G
         out=out,
         observations=observations,
         # So few steps learn something only without what slows learning by heart.
-        model=dataclasses.replace(UNREGULARISED, latent_size=4, width=64),
+        model=dataclasses.replace(UNREGULARISED, latent_size=4, width=64, affine=GlamTrainConfig.model.affine),
         perception=PerceptionConfig(segmenter_width=4, glimpse_px=8, glimpse_samples=8),
         segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
         optim=OptimConfig(steps=150, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
@@ -188,6 +190,16 @@ def test_bad_sources_are_refused(stores, tmp_path):
         (tmp_path / "empty").mkdir()
         (tmp_path / "empty" / "run.json").write_text("{}")
         load_glam(tmp_path / "empty")
+
+
+def test_a_run_from_before_the_affine_decoder_is_read_with_its_perceptron(stores, tmp_path):
+    model = dataclasses.replace(UNREGULARISED, latent_size=4, width=64)
+    glam_run = train_glam(stage1(stores, tmp_path / "glam", model=model))
+    record = json.loads((glam_run / "run.json").read_text())
+    assert record["config"]["model"].pop("affine") is False
+    (glam_run / "run.json").write_text(json.dumps(record))
+    assert isinstance(load_glam(glam_run).glam.decoder, MLP)
+    assert GlamTrainConfig.model.affine  # what a new run has
 
 
 def test_weights_of_another_version_are_refused_in_words(stores, tmp_path):
