@@ -19,6 +19,7 @@ from glam_training.matrix.presets import (
     ENCODERS,
     IMAGE_SCARCE,
     SCARCE,
+    SEEDS,
     TASKS,
     TEMPO,
 )
@@ -225,7 +226,8 @@ def rivals(table: Table, cell: Experiment, scarce: dict[str, int]) -> Bar:
                 misses[variant] += not good
                 sign = "" if good else ", below its interval"
                 name = _variant(first)
-                verdicts[variant].append(f"{task} {entry.rate:.2f} (best rival {name} {first.rate:.2f}{sign})")
+                rival = f"best rival {name} {first.rate:.2f}{sign}{_seeds(first)}"
+                verdicts[variant].append(f"{task} {entry.rate:.2f}{_seeds(entry)} ({rival})")
     variant = min(OURS, key=lambda one: (-len(verdicts[one]), misses[one]))
     if not verdicts[variant]:
         return Bar(what, wanted, "", OPEN)
@@ -263,6 +265,11 @@ def _rival(table: Table, cell: Experiment) -> Pooled | None:
 
 def _ours(cell: Experiment, target: int) -> Sequence[Experiment]:
     return [variant.of(replace(cell, target_episodes=target, auxiliary_episodes=AUXILIARY)) for variant in OURS]
+
+
+def _seeds(entry: Pooled) -> str:
+    """How many seeds an entry has, where it has not all."""
+    return "" if len(entry.records) >= len(SEEDS) else f", {len(entry.records)} of {len(SEEDS)} seeds"
 
 
 def _variant(entry: Pooled) -> Variant:
