@@ -101,6 +101,18 @@ def test_a_group_learns_what_its_runs_learn_alone(tmp_path):
     assert not torch.allclose(weights[1][0], Line(0.0).linear.weight)
 
 
+@pytest.mark.parametrize("affine", [False, True])
+def test_the_decoder_of_a_group_is_affine_in_the_latent_where_a_switch_says_so(stores, tmp_path, affine):
+    switched = [Experiment(method="glam_o", seed=s, switches=Switches(affine=affine), **TINY) for s in (0, 1)]
+    outs = train_many([Job(e, stores, tmp_path / str(e.seed)) for e in switched], CPU, group_size=2)
+    for out in outs:
+        decode, state = policy(out).decode, np.zeros(10, np.float32)
+        one, other = np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32)
+        mean = 0.5 * (decode(one, state) + decode(other, state))
+        motion = slice(0, 4)  # the gripper is rounded
+        assert np.allclose(decode(0.5 * (one + other), state)[motion], mean[motion], atol=1e-6) == affine
+
+
 @pytest.mark.parametrize("able", [False, True])
 def test_bfloat16_is_for_products_only_and_only_where_the_cpu_multiplies_it(tmp_path, monkeypatch, able):
     monkeypatch.setattr(group_training, "multiplies_bfloat16", lambda device_type: able)

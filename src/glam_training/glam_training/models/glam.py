@@ -148,10 +148,10 @@ class Glam(nn.Module):
         self.idm = MLP(2 * moment_size, 2 * d, *size)
         self.action_encoder = MLP(state_size + action_size, 2 * d, *size)
         self.forward_model = MLP(moment_size + d, moment_size, *size)
-        affine = config.affine
-        self.decoder = (
-            AffineDecoder(state_size, d, action_size, *size) if affine else MLP(state_size + d, action_size, *size)
-        )
+        if config.affine:
+            self.decoder: nn.Module = AffineDecoder(state_size, d, action_size, *size)
+        else:
+            self.decoder = MLP(state_size + d, action_size, *size)
 
     def normalised_change(self, moments: Tensor, next_moments: Tensor) -> Tensor:
         """o' - o in standard deviations, clipped: the forward model's target. Absolute targets would leave z unused."""
