@@ -31,7 +31,7 @@ class Config:
     """Sizes of a batch, as in the bench, and how often to measure."""
 
     images: int = 64
-    """Images per camera in a batch."""
+    """Images per camera in a batch; for keypoints half as many pairs."""
     size: int = 96
     """Height and width in pixels."""
     cameras: int = 2
@@ -50,7 +50,8 @@ def main(config: Config) -> None:
     shape = (1, config.images, 3, config.size, config.size)
     masks = torch.randint(0, 1 + config.classes, (1, config.images, config.size, config.size), dtype=torch.uint8)
     slots = tuple((torch.rand(shape) - 0.5, masks) for _ in range(config.cameras))
-    pairs = tuple((torch.rand(shape) - 0.5, torch.rand(shape) - 0.5) for _ in range(config.cameras))
+    half = (1, config.images // 2, *shape[2:])
+    pairs = tuple((torch.rand(half) - 0.5, torch.rand(half) - 0.5) for _ in range(config.cameras))
     perception = ImagePerception(config.cameras, config.classes, PerceptionConfig())
     keypoints = KeypointPerception(config.cameras, PerceptionConfig())
     print("| encoder | 32 bits, ms per step | bfloat16 | times faster |")

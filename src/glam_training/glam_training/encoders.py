@@ -34,6 +34,7 @@ ENCODER_FILE = "perception.pt"
 PAIR_STEPS = 3
 """Steps between the two images of a pair from which keypoints learn."""
 _BATCH = 64
+"""Images of a camera in one step."""
 _PERCEIVE_BATCH = 32  # larger batches fall out of the CPU's caches
 
 
@@ -146,12 +147,11 @@ class _Draw:
         self._masks = [[torch.from_numpy(m).to(device) for m in f.masks] for f in frames]
         ends = [torch.from_numpy(np.repeat(f.episode_ends, np.diff(f.episode_ends, prepend=0))) for f in frames]
         self._last = [e.to(device) - 1 for e in ends]
-        self._share = max(1, _BATCH // len(frames))
         self._device = device
 
     def masked(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """Per camera images (1, B, 3, H, W) and masks (1, B, H, W)."""
-        rows = self._rows()
+        rows = self._rows(_BATCH)
         batch = []
         for camera in range(len(self._images[0])):
             images = torch.cat([x[camera][r] for x, r in zip(self._images, rows, strict=True)])
@@ -161,7 +161,7 @@ class _Draw:
 
     def pairs(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """Per camera images (1, B, 3, H, W) now and some steps later, both changed in the same way."""
-        rows = self._rows()
+        rows = self._rows(_BATCH // 2)
         later = [torch.minimum(r + PAIR_STEPS, last[r]) for r, last in zip(rows, self._last, strict=True)]
         batch = []
         for camera in range(len(self._images[0])):
@@ -171,8 +171,10 @@ class _Draw:
             batch.append((both[None, :, 0], both[None, :, 1]))
         return tuple(batch)
 
-    def _rows(self) -> list[Tensor]:
-        return [torch.randint(len(last), (self._share,), device=self._device) for last in self._last]
+    def _rows(self, count: int) -> list[Tensor]:
+        """About `count` rows, as many of each source."""
+        share = max(1, count // len(self._last))
+        return [torch.randint(len(last), (share,), device=self._device) for last in self._last]
 
 
 def photometric(image: Tensor) -> Tensor:

@@ -127,9 +127,9 @@ class Painter(nn.Module):
         self.mixture = nn.Sequential(nn.Linear(3 * 16, 32), nn.SiLU(), nn.Linear(32, _BACKGROUNDS))
         self.brush = nn.Sequential(nn.Conv2d(_COLOURS + 3, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 3, 3, padding=1))
 
-    def forward(self, points: Tensor, image: Tensor) -> Tensor:
-        """Keypoints (B, K, 3), and the image (B, 3, H, W) of which only a 4 x 4 thumbnail chooses the background."""
-        thumbnail = F.adaptive_avg_pool2d(image, 4).flatten(1)
+    def forward(self, points: Tensor, canvas: Tensor) -> Tensor:
+        """Keypoints (B, K, 3), and the image (B, 3, 32, 32) of which only a 4 x 4 thumbnail chooses the background."""
+        thumbnail = F.avg_pool2d(canvas, _CANVAS // 4).flatten(1)
         background = self.backgrounds[0] + self.mixture(thumbnail) @ self.backgrounds[1:]
         background = background.unflatten(1, (3, _CANVAS, _CANVAS))
         grid = torch.linspace(-1.0, 1.0, _CANVAS, device=points.device)
@@ -160,8 +160,8 @@ class KeypointObjective(nn.Module):
         ):
             both = torch.cat([image, next_image]).contiguous(memory_format=torch.channels_last)
             points = keypoints_of(maps(both).float())
-            canvas = F.adaptive_avg_pool2d(both, _CANVAS)
-            drawn.append((_salience(canvas) * (painter(points, both) - canvas).square().mean(1)).mean())
+            canvas = F.interpolate(both, size=(_CANVAS, _CANVAS), mode="area")
+            drawn.append((_salience(canvas) * (painter(points, canvas) - canvas).square().mean(1)).mean())
             first, second = points.flatten(1).chunk(2)
             now.append(first)
             later.append(second)

@@ -107,8 +107,8 @@ class Segmenter(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (B, 3, H, W) in [-0.5, 0.5] to logits (B, classes, H/2, W/2)."""
-        fine = F.relu(self.fine(F.relu(self.stem(image))))
-        context = F.relu(self.context(F.relu(self.coarse(fine))))
+        fine = self.fine(self.stem(image).relu_()).relu_()
+        context = self.context(self.coarse(fine).relu_()).relu_()
         # The read-out of both maps side by side, in two parts: enlarging logits is cheaper than enlarging features.
         of_fine, of_context = self.read_out.weight.split([fine.shape[1], context.shape[1]], dim=1)
         enlarged = F.interpolate(F.conv2d(context, of_context), scale_factor=2.0, mode="nearest")
