@@ -169,6 +169,8 @@ def test_names_are_unique_and_order_is_kept():
     assert select_cells(PRESET, methods=["glam"], seeds=[1]) == [CELLS[3]]
     with pytest.raises(ConfigurationError, match="seed '7'"):
         select_cells(PRESET, seeds=[7])
+    both = [Experiment("lift", "mip", "images", encoder=encoder) for encoder in ("slots", "keypoints")]
+    assert select_cells(replace(PRESET, parts=(Part("few", (*CELLS, *both)),)), encoders=["slots"]) == both[:1]
     changed = replace(CELLS[2], switches=Switches(beta=1e-3), action_space="joint")
     assert cell_name(changed) == "glam-joint-beta=0.001-target2-aux2-seed0"
 

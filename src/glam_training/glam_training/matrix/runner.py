@@ -27,7 +27,7 @@ from glam_training.evaluate import Conditions, Outcome
 from glam_training.experiment import Experiment, Job
 from glam_training.locks import alone_in_or_fail
 from glam_training.matrix.executors import Executor, LocalExecutor, RayExecutor
-from glam_training.matrix.presets import Preset, preset
+from glam_training.matrix.presets import Encoder, Preset, preset
 from glam_training.matrix.record import (
     CellRecord,
     Starts,
@@ -61,6 +61,8 @@ class MatrixConfig:
     """Only these tasks; all when empty."""
     methods: tuple[str, ...] = ()
     """Only these methods; all when empty."""
+    encoders: tuple[Encoder, ...] = ()
+    """Only cells from images, on these encoders (GLAM-O has slots, GLAM keypoints, rivals both); all cells when empty."""
     seeds: tuple[int, ...] = ()
     """Only these seeds of training; all when empty."""
     out: Path = Path("runs/bench")
@@ -128,7 +130,7 @@ def run_matrix(config: MatrixConfig, methods: Methods, chosen: Preset | None = N
         DataError: a record is damaged.
     """
     chosen = chosen or preset(config.preset)
-    cells = select_cells(chosen, config.parts, config.tasks, config.methods, config.seeds)
+    cells = select_cells(chosen, config.parts, config.tasks, config.methods, config.encoders, config.seeds)
     wanted = starts(config.starts, config.rollouts or chosen.rollouts)
     todo = [cell for cell in cells if not is_done(cell_path(config.results, cell), cell, wanted, _budget(cell))]
     if config.dry_run:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from glam_core.errors import ConfigurationError, closest
 from glam_training.experiment import Experiment
-from glam_training.matrix.presets import Part, Preset
+from glam_training.matrix.presets import ENCODERS, Encoder, Part, Preset
 
 
 def select_cells(
@@ -14,17 +14,19 @@ def select_cells(
     parts: Sequence[str] = (),
     tasks: Sequence[str] = (),
     methods: Sequence[str] = (),
+    encoders: Sequence[Encoder] = (),
     seeds: Sequence[int] = (),
 ) -> list[Experiment]:
     """Cells of a preset in its order, each once.
 
     Raises:
-        ConfigurationError: the preset has no such part, task, method or seed.
+        ConfigurationError: the preset has no such part, task, method, encoder or seed.
     """
     everything = [cell for part in chosen.parts for cell in part.cells]
     _check_names(parts, [part.name for part in chosen.parts], "part")
     _check_names(tasks, sorted({cell.task for cell in everything}), "task")
     _check_names(methods, sorted({cell.method for cell in everything}), "method")
+    _check_names(encoders, ENCODERS, "encoder")
     _check_names([str(seed) for seed in seeds], sorted({str(cell.seed) for cell in everything}), "seed")
 
     def is_in(part: Part) -> bool:
@@ -37,6 +39,7 @@ def select_cells(
             for cell in part.cells
             if (not tasks or cell.task in tasks)
             and (not methods or cell.method in methods)
+            and (not encoders or (cell.suite == "images" and cell.encoder_kind in encoders))
             and (not seeds or cell.seed in seeds)
         )
     )
