@@ -1,7 +1,7 @@
 """What the matrix has to show, and what it shows: each bar with the numbers that decide it.
 
 A bar is judged from the records alone. From images, rivals are taken on the better of the two encoders. Where the
-better of GLAM and GLAM-O may count, as they are or with one of `SWITCH_NAMES`, it is one of them for the whole bar,
+better of GLAM and GLAM-O may count, as they are or with one of `VARIATIONS`, it is one of them for the whole bar,
 never the better one per task.
 """
 
@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from glam_training.experiment import GLAM_METHODS, STAGE_1_METHODS, Experiment, Switches
+from glam_training.experiment import Experiment
 from glam_training.matrix.pooling import Pooled, Table
 from glam_training.matrix.presets import (
-    AFFINE,
     AUXILIARY,
     AUXILIARY_CURVE,
     ENCODERS,
@@ -21,53 +20,8 @@ from glam_training.matrix.presets import (
     SCARCE,
     SEEDS,
     TASKS,
-    TEMPO,
 )
-
-METHOD_NAMES = {
-    "mip": "MIP",
-    "bc_mse": "BC, plain MSE",
-    "lapa": "LAPA-style",
-    "laom": "LAOM with labels",
-    "clam": "CLAM",
-    "pseudo_labels": "pseudo-labels",
-    "pose_cotraining": "pose co-training",
-    "target_only": "GLAM, target only",
-    "oracle": "oracle",
-    "glam": "GLAM",
-    "glam_o": "GLAM-O",
-}
-"""How tables call the methods."""
-SWITCH_NAMES = {Switches(): "", TEMPO: "double tempo", AFFINE: "affine decoder"}
-"""Switches that make a row of their own beside a method's."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A row of the tables: a method, as it is or with one of `SWITCH_NAMES`."""
-
-    method: str
-    switches: Switches = Switches()
-
-    def of(self, cell: Experiment) -> Experiment:
-        """The cell, with this method."""
-        return replace(cell, method=self.method, switches=self.switches)
-
-    def __str__(self) -> str:
-        name = SWITCH_NAMES[self.switches]
-        return f"{self.method} with {name}" if name else self.method
-
-    @property
-    def title(self) -> str:
-        """How tables call it."""
-        return ", ".join(filter(None, (METHOD_NAMES[self.method], SWITCH_NAMES[self.switches])))
-
-
-def variants(methods: Sequence[str]) -> tuple[Variant, ...]:
-    """Methods in their order, behind each those of its variants that it can have."""
-    able = {Switches(): tuple(METHOD_NAMES), TEMPO: STAGE_1_METHODS, AFFINE: GLAM_METHODS}
-    return tuple(Variant(m, s) for m in methods for s in SWITCH_NAMES if m in able[s])
-
+from glam_training.matrix.variants import Variant, variants
 
 OURS = variants(("glam", "glam_o"))
 RIVALS = variants(("pseudo_labels", "pose_cotraining", "clam", "laom", "lapa"))

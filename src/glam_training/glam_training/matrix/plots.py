@@ -5,37 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from glam_training.experiment import Switches
-from glam_training.matrix.bars import Variant
 from glam_training.matrix.pooling import Pooled
-from glam_training.matrix.presets import AFFINE, TEMPO
-
-COLOURS = {
-    "mip": "#7f7f7f",
-    "glam": "#c44e52",
-    "glam_o": "#dd8452",
-    "target_only": "#4c72b0",
-    "oracle": "#55a868",
-    "pseudo_labels": "#8172b3",
-    "pose_cotraining": "#937860",
-    "bc_mse": "#b0b0b0",
-    "lapa": "#64b5cd",
-    "laom": "#2f7f93",
-    "clam": "#8c8c30",
-}
-
-
-def variant_colours(variants: Sequence[Variant]) -> dict[str, str]:
-    """Title to colour; with double tempo a method is paler, with an affine decoder darker."""
-    goals = {Switches(): None, TEMPO: 255, AFFINE: 0}
-    return {v.title: _towards(COLOURS[v.method], goals[v.switches]) for v in variants}
-
-
-def _towards(colour: str, goal: int | None) -> str:
-    """Half way to white (255) or black (0)."""
-    if goal is None:
-        return colour
-    return "#" + "".join(f"{(int(colour[i : i + 2], 16) + goal) // 2:02x}" for i in (1, 3, 5))
 
 
 def plot_curves(

@@ -12,8 +12,8 @@ from statistics import median
 
 from glam_core.errors import DataError
 from glam_training.experiment import METHODS, Experiment, Switches
-from glam_training.matrix.bars import METHOD_NAMES, OURS, Bar, all_bars, variants
-from glam_training.matrix.plots import plot_curves, plot_tasks, variant_colours
+from glam_training.matrix.bars import OURS, Bar, all_bars
+from glam_training.matrix.plots import plot_curves, plot_tasks
 from glam_training.matrix.pooling import Pooled, Table
 from glam_training.matrix.presets import (
     ABLATIONS,
@@ -29,6 +29,7 @@ from glam_training.matrix.presets import (
 )
 from glam_training.matrix.record import CellRecord, cell_path, read_records
 from glam_training.matrix.shipped import shipped_bars, shipped_costs
+from glam_training.matrix.variants import METHOD_NAMES, variant_colours, variants
 
 SUITES = {"state": "State suite", "images": "Image suite"}
 
@@ -126,7 +127,7 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
             parts.append(f"### Tasks, {space}-space actions{seen}\n\n{_task_table(rows, scarce)}")
             title = f"{SUITES[suite]}{seen}, {space} space, {AUXILIARY} auxiliary demonstrations"
             name = "_".join(filter(None, (stem.name, suite, budget, "tasks", space, encoder)))
-            colours = variant_colours(variants(tuple(METHODS)))
+            colours = variant_colours()
             add(plot_tasks(page.with_name(f"{name}.png"), rows, colours, title), title)
 
     curves = {
@@ -147,7 +148,7 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
         n = scarce["stack_two"]
         title = f"stack_two, {suite}: {n} target demonstrations and more of either kind"
         parts.append(f"### Auxiliary demonstrations on stack_two\n\n{_curve_table(auxiliary, f'more than {n} target')}")
-        by_name = variant_colours(variants(tuple(METHODS)))
+        by_name = variant_colours()
         colours = {label: by_name[label.rpartition(", ")[0]] for label in auxiliary}
         path = page.with_name(f"{stem.name}_{suite}_{budget}_auxiliary.png")
         add(plot_curves(path, auxiliary, colours, title, "further demonstrations"), title)
@@ -175,7 +176,7 @@ def _task_rows(table: Table, base: Experiment, scarce: dict[str, int]) -> dict[s
 def _task_table(rows: dict[str, dict[str, Pooled]], scarce: dict[str, int]) -> str:
     header = " | ".join(f"{task}, {scarce[task]} target" for task in rows)
     lines = [f"| | {header} |", "|---" * (len(rows) + 1) + "|"]
-    for title in (variant.title for variant in variants(tuple(METHODS))):
+    for title in (variant.title for variant in variants(METHODS)):
         if any(title in row for row in rows.values()):
             entries = [str(row[title]) if title in row else "-" for row in rows.values()]
             lines.append(f"| {title} | {' | '.join(entries)} |")
