@@ -62,7 +62,7 @@ class MatrixConfig:
     methods: tuple[str, ...] = ()
     """Only these methods; all when empty."""
     encoders: tuple[Encoder, ...] = ()
-    """Only cells from images on these encoders (GLAM-O has slots, GLAM keypoints, rivals both); all cells when empty."""
+    """Only cells from images on these encoders (GLAM-O has slots, GLAM keypoints, rivals both); all when empty."""
     seeds: tuple[int, ...] = ()
     """Only these seeds of training; all when empty."""
     out: Path = Path("runs/bench")
