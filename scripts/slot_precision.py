@@ -17,7 +17,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from glam_core.errors import DataError
+from glam_core.errors import DataError, GlamError
 from glam_sim.tasks import TASKS
 from glam_training import methods
 from glam_training.data.store import Store
@@ -30,6 +30,7 @@ SECOND_ORDER = 6
 """The first moments of a slot: centre, mass, second order."""
 RIDGE = 1e-2
 BATCH = 256
+LEAST_EPISODES = 8
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,14 @@ def main(config: Config) -> None:
         raise DataError(f"{config.run} has no slots; give a run of GLAM-O, or of a rival with the encoder slots")
     if store.info.scene_spec is None:
         raise DataError(f"{config.store} has no scenes to compare with; record it from the simulated cell")
+    if store.fingerprint != trained.record["fingerprints"]["target"]:
+        raise DataError(f"{config.run} learnt from other demonstrations than {config.store}; give its target store")
     seen = choose_episodes(store.num_episodes, e.target_episodes, e.seed, str(store.path))
     unseen = np.setdiff1d(np.arange(store.num_episodes), seen)[: config.episodes]
+    if len(unseen) < LEAST_EPISODES:
+        raise DataError(
+            f"{config.store}: the run has not seen {len(unseen)} episodes of it, {LEAST_EPISODES} are needed"
+        )
     frames = read_frames(store, unseen, trained.contract.cameras, masks=True)
     scene = torch.from_numpy(store.load_episodes(["scene"], unseen.tolist())["scene"])
     names = store.info.scene_spec.components
@@ -126,4 +133,7 @@ def report(title: str, what: str, terms: Tensor, wanted: Tensor, shown: Tensor, 
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config))
+    try:
+        main(tyro.cli(Config))
+    except GlamError as error:
+        raise SystemExit(str(error)) from error

@@ -103,7 +103,7 @@ class Client:
 
     def __init__(self) -> None:
         self.node = Node("client")
-        self.x = float("nan")
+        self.x = self.stamp = float("nan")
         self.node.create_subscription(ToolState, "tool_state", self._on_tool, qos_profile_sensor_data)
 
     def wait(self, condition: Callable[[], bool]) -> None:
@@ -120,8 +120,15 @@ class Client:
         self.node.destroy_client(client)
         return future.result()
 
+    def tool_x(self) -> float:
+        """Where the tool is now: says a message that was stamped after the call. Older ones may wait in the queue."""
+        called = time.time()
+        self.wait(lambda: self.stamp > called)
+        return self.x
+
     def _on_tool(self, message: ToolState) -> None:
         self.x = message.pose.position.x
+        self.stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
 
 
 @pytest.fixture
@@ -215,10 +222,11 @@ def test_keys_services_a_full_disk_and_a_kill(by_hand: Recording, client: Client
     assert "unknown key 'z'; legal: w, s, a, d" in by_hand.expect("unknown key")
     by_hand.press("b")
     by_hand.expect("recording\n")
-    client.wait(lambda: client.x == client.x)
-    begin = client.x
+    begin = client.tool_x()
     by_hand.press("wwww")
     client.wait(lambda: client.x > begin + 0.03)
+    there = client.stamp
+    client.wait(lambda: client.stamp > there + 0.5)  # images are later than the tool, and a step needs the next one
     by_hand.press("m")
     by_hand.expect("marked as failed")
     (saved,) = files(by_hand.out)
