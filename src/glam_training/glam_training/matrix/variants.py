@@ -39,26 +39,24 @@ METHOD_COLOURS = {
 
 @dataclass(frozen=True)
 class Variation:
-    """What makes a row of its own beside a method's.
+    """Switches that make a row of their own beside a method's.
 
     Attributes:
-        switches: what is changed.
         name: of the change; empty where nothing is.
         methods: those that can have it.
         tint: towards what the method's colour goes half way, 255 for white and 0 for black; None where it stays.
     """
 
-    switches: Switches
     name: str
     methods: Collection[str]
     tint: int | None
 
 
-VARIATIONS = (
-    Variation(Switches(), "", METHODS, None),
-    Variation(TEMPO, "double tempo", STAGE_1_METHODS, 255),
-    Variation(AFFINE, "affine decoder", GLAM_METHODS, 0),
-)
+VARIATIONS = {
+    Switches(): Variation("", METHODS, None),
+    TEMPO: Variation("double tempo", STAGE_1_METHODS, 255),
+    AFFINE: Variation("affine decoder", GLAM_METHODS, 0),
+}
 
 
 @dataclass(frozen=True)
@@ -73,30 +71,26 @@ class Variant:
         return replace(cell, method=self.method, switches=self.switches)
 
     def __str__(self) -> str:
-        name = self._variation.name
+        name = VARIATIONS[self.switches].name
         return f"{self.method} with {name}" if name else self.method
 
     @property
     def title(self) -> str:
         """How tables call it."""
-        return ", ".join(filter(None, (METHOD_NAMES[self.method], self._variation.name)))
+        return ", ".join(filter(None, (METHOD_NAMES[self.method], VARIATIONS[self.switches].name)))
 
     @property
     def colour(self) -> str:
         """How plots draw it, "#rrggbb"."""
-        colour, tint = METHOD_COLOURS[self.method], self._variation.tint
+        colour, tint = METHOD_COLOURS[self.method], VARIATIONS[self.switches].tint
         if tint is None:
             return colour
         return "#" + "".join(f"{(int(colour[i : i + 2], 16) + tint) // 2:02x}" for i in (1, 3, 5))
 
-    @property
-    def _variation(self) -> Variation:
-        return next(variation for variation in VARIATIONS if variation.switches == self.switches)
-
 
 def variants(methods: Iterable[str]) -> tuple[Variant, ...]:
     """Methods in their order, behind each those of its variants that it can have."""
-    return tuple(Variant(m, v.switches) for m in methods for v in VARIATIONS if m in v.methods)
+    return tuple(Variant(m, switches) for m in methods for switches, v in VARIATIONS.items() if m in v.methods)
 
 
 def variant_colours() -> dict[str, str]:
