@@ -60,7 +60,7 @@ class Budget:
     encoder_steps: int = 800
     """Gradient steps of the image encoder; unused in the state suite."""
     relations: bool = False
-    """Policies see where things are from each other, too (`Relations`): for tasks with two arms."""
+    """Policies see where things are from each other, too (`Relations`): on slots, and on tasks with two arms."""
 
 
 BUDGETS: dict[str, Budget] = {
@@ -200,7 +200,8 @@ class Experiment:
     def sizes(self) -> Budget:
         """The budget's steps and sizes, for this task."""
         own = TASK_BUDGETS.get((self.budget, self.task), {})
-        return replace(BUDGETS[self.budget], relations=len(TASKS[self.task].layout.arms) > 1, **own)
+        slots = self.suite == "images" and self.encoder_kind == "slots"
+        return replace(BUDGETS[self.budget], relations=slots or len(TASKS[self.task].layout.arms) > 1, **own)
 
     @property
     def target_demonstrations(self) -> int:

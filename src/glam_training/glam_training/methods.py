@@ -153,7 +153,8 @@ def load(out: Path) -> Trained:
     latent = experiment.method in LATENT_METHODS
     size = experiment.switches.latent_size if latent else contract.action_size
     output = None if latent else ActionScale(size)
-    features = make_features(perception, experiment.sizes.relations)
+    # As the run was trained: runs from before there was a choice do not say, and have none.
+    features = make_features(perception, run.config["sizes"].get("relations", False))
     module = PolicyModule(perception, features, _make_head(experiment, features.size, size), output)
     module.load_state_dict(state["policy"])
     decoder = ActionDecoderModule(model).eval() if latent else None

@@ -33,7 +33,7 @@ class PolicyTrainConfig:
     """Run folder; an unfinished run in it is resumed."""
     mip: MipConfig = MipConfig()
     relations: bool | None = None
-    """The policy sees where the slots of a camera are from each other, too; when unset, for tasks with two arms."""
+    """The policy sees where things are from each other, too; when unset, on slots and on tasks with two arms."""
     optim: OptimConfig = OptimConfig(steps=6000, learning_rate=5e-4, weight_decay=1e-4)
     moment_noise: float = 0.02
     """Noise on the slots' moments while training, in standard deviations."""
