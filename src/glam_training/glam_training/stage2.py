@@ -3,7 +3,7 @@ and budget."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from glam_training.data.sampler import PolicyWindows, policy_windows, target_sha
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import ActionScale
 from glam_training.models.mip import Mip, MipConfig, mip_loss
-from glam_training.models.perception import FeatureNet, glimpse_values, make_features
+from glam_training.models.perception import FeatureNet, ImagePerception, glimpse_values, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.relabel import load_slots, relabel
 from glam_training.run import Run, plain
@@ -59,6 +59,7 @@ class TrainedPolicy:
 def train_policy(config: PolicyTrainConfig) -> Path:
     """Stage 2: predict chunks of latent actions, target and auxiliary sources together. Returns the run folder."""
     trained = load_glam(config.glam)
+    config = _resolved(config, trained)
     relabelled = relabel(config.glam)
     fingerprints = trained.record["fingerprints"]
     with Run.create_or_open(config.out, {"kind": "latent", **plain(config)}, fingerprints) as run:
@@ -75,6 +76,7 @@ def train_mip(config: PolicyTrainConfig) -> Path:
     """The behaviour-cloning baseline: chunks of raw actions from the target demonstrations alone. Returns the run
     folder."""
     trained = load_glam(config.glam)
+    config = _resolved(config, trained)
     target = load_slots(config.glam, trained)[:1]
     assert target[0].action is not None
     with Run.create_or_open(config.out, {"kind": "direct", **plain(config)}, trained.record["fingerprints"]) as run:
@@ -94,9 +96,8 @@ def load_policy(path: Path) -> TrainedPolicy:
     trained = load_glam(Path(run.config["glam"]))
     latent = run.config["kind"] == "latent"
     size = trained.config.latent_size if latent else contract.action_size
-    # Runs from before there was a choice do not say, and have none.
-    relations = _sees_relations(run.config.get("relations", False), contract)
-    policy = _make_policy(trained, mip_config, relations, size, None if latent else ActionScale(size))
+    output = None if latent else ActionScale(size)
+    policy = _make_policy(trained, mip_config, _saw_relations(run, contract), size, output)
     decoder = ActionDecoderModule(trained.glam) if latent else None
     state = torch.load(path / MODEL_FILE, map_location="cpu", weights_only=True)
     policy.load_state_dict(state["policy"])
@@ -140,9 +141,8 @@ def _train_head(
     span = k if output is None else 0
     history = trained.contract.obs_spec["history"]
     windows = [policy_windows(s.episode_ends, history, config.mip.chunk_length, k, span) for s in slots]
-    policy = _make_policy(
-        trained, config.mip, _sees_relations(config.relations, trained.contract), labels[0].shape[1], output
-    )
+    assert config.relations is not None
+    policy = _make_policy(trained, config.mip, config.relations, labels[0].shape[1], output)
     jitter = config.moment_noise * policy.features.standardize.std
     shares = _shares(config.optim.batch_size, config.target_share, [len(w) for w in windows])
 
@@ -170,7 +170,17 @@ def _train_head(
     return policy.eval()
 
 
-def _sees_relations(chosen: bool | None, contract: Contract) -> bool:
+def _resolved(config: PolicyTrainConfig, trained: TrainedGlam) -> PolicyTrainConfig:
+    """The config with the choice of relations made, so that a run says what it was trained with."""
+    if config.relations is not None:
+        return config
+    arms = trained.contract.action_spec["arms"]
+    return replace(config, relations=isinstance(trained.perception, ImagePerception) or len(arms) > 1)
+
+
+def _saw_relations(run: Run, contract: Contract) -> bool:
+    """Runs from before policies on slots had relations left the choice open; the first ones had none to make."""
+    chosen = run.config.get("relations", False)
     return len(contract.action_spec["arms"]) > 1 if chosen is None else chosen
 
 

@@ -58,7 +58,7 @@ def folder(tmp_path_factory) -> Path:
         )
     )
     mip = MipConfig(chunk_length=4, width=16, depth=1)
-    for name, train, relations in (("policy", train_policy, None), ("mip", train_mip, True)):
+    for name, train, relations in (("policy", train_policy, None), ("mip", train_mip, False)):
         out = folder / f"{name}_run"
         run = train(PolicyTrainConfig(glam=glam, out=out, mip=mip, relations=relations, optim=FEW, device=CPU))
         export(ExportConfig(run, folder / name))
@@ -88,11 +88,19 @@ def test_the_limits_of_an_evaluation_are_those_of_a_cell_with_as_many_arms(arms,
     assert station_limits(None, arms) == load_station(STATION.with_name(station)).limits(arms[0])
 
 
-def test_a_run_from_before_relations_is_loaded(folder, tmp_path):
-    shutil.copytree(folder / "policy_run", tmp_path / "run")
+def test_policies_on_slots_see_relations_unless_told_otherwise_and_the_run_says_so(folder):
+    for name, relations in (("policy_run", True), ("mip_run", False)):
+        assert json.loads((folder / name / "run.json").read_text())["config"]["relations"] is relations
+        assert (load_policy(folder / name).policy.features.relations is not None) is relations
+
+
+@pytest.mark.parametrize("before", [{}, {"relations": None}], ids=["no choice", "choice left open"])
+def test_a_run_from_before_relations_is_loaded(folder, tmp_path, before):
+    shutil.copytree(folder / "mip_run", tmp_path / "run")
     path = tmp_path / "run/run.json"
     record = json.loads(path.read_text())
-    assert record["config"].pop("relations") is None
+    assert record["config"].pop("relations") is False
+    record["config"] |= before
     path.write_text(json.dumps(record))
     assert load_policy(tmp_path / "run").policy.features.relations is None
 

@@ -344,11 +344,20 @@ def test_methods_learn_from_images(image_stores, tmp_path, method, encoder, devi
     experiment = Experiment(method=method, suite="images", encoder=encoder, **TINY)
     stores = dataclasses.replace(image_stores, encoders=tmp_path) if device.type == "cuda" else image_stores
     (out,) = train_many([Job(experiment, stores, tmp_path / "run")], device)
+    assert (load(out).policy.features.relations is not None) is (experiment.encoder_kind == "slots")
     acting = policy(out)
     assert [image.name for image in acting.obs_spec.images] == ["front"]
     image = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3), dtype=np.uint8)
     chunk = acting.predict(Observation(0.0, {"front": image}))
     assert np.isfinite(acting.decode(chunk[0], np.zeros(10, np.float32))).all()
+
+
+def test_a_run_on_slots_from_before_relations_is_loaded(image_stores, tmp_path, monkeypatch):
+    with monkeypatch.context() as before:
+        sizes = dataclasses.replace(Experiment(method="mip", **TINY).sizes, relations=False)
+        before.setattr(Experiment, "sizes", sizes)
+        out = train(Experiment(method="mip", suite="images", encoder="slots", **TINY), image_stores, tmp_path / "run")
+    assert load(out).policy.features.relations is None
 
 
 def test_methods_on_the_same_demonstrations_share_their_encoder(image_stores, tmp_path):
