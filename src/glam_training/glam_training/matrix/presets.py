@@ -116,7 +116,7 @@ def preset(name: str) -> Preset:
 def _cpu() -> Preset:
     """Two cores: the state suite complete, the image suite on two tasks."""
     images = _images("small", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
-    parts = (*_state_parts("small"), images, _images_tempo("small"), _images_affine("small"))
+    parts = (*_state_parts("small"), images, _images_tempo("small"), _images_affine("small", IMAGE_TASKS))
     return Preset(parts, 50, STORE_EPISODES)
 
 
@@ -126,7 +126,7 @@ def _gpu() -> Preset:
     first = _images("paper", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
     everything = _images("paper", TASKS, with_encoders(BY_WORTH), "images_all")
     rest = tuple(cell for cell in everything.cells if cell not in first.cells)
-    switched = (_images_tempo("paper"), _images_affine("paper"))
+    switched = (_images_tempo("paper"), _images_affine("paper", TASKS))
     parts = (curve, tasks, first, *switched, *others, replace(everything, cells=rest))
     return Preset(parts, 50, STORE_EPISODES)
 
@@ -177,9 +177,9 @@ def _images_tempo(budget: str) -> Part:
     return replace(plain, cells=tuple(replace(cell, switches=TEMPO) for cell in plain.cells))
 
 
-def _images_affine(budget: str) -> Part:
+def _images_affine(budget: str, tasks: Iterable[str]) -> Part:
     """GLAM-O with a decoder that is affine in the latent, on the same slots."""
-    plain = _images(budget, IMAGE_TASKS, [("glam_o", "slots")], "images_affine")
+    plain = _images(budget, tasks, [("glam_o", "slots")], "images_affine")
     return replace(plain, cells=tuple(replace(cell, switches=AFFINE) for cell in plain.cells))
 
 
