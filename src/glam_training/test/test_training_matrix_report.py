@@ -149,6 +149,19 @@ def test_page(records, tmp_path):
     assert {path: path.read_bytes() for path in paths} == before
 
 
+def test_entries_of_another_budget_are_marked(records, tmp_path):
+    config = ReportConfig(records, tmp_path / "matrix.md", tmp_path)
+    write_report(config)
+    assert "†" not in config.page.read_text()
+    path = next(records.rglob("images/stack_two/pseudo_labels-slots-*-seed1.json"))
+    path.write_text(path.read_text().replace('"relations": true', '"relations": false'))
+    write_report(config)
+    page = config.page.read_text()
+    assert "†: measured when something else held: relations was False, is True." in page
+    assert "| pseudo-labels | 0.84 [0.77, 0.89], n 150 (0.84 0.84 0.84) † |" in page
+    assert page.count("†") == 2
+
+
 def test_tuning_records_are_refused(records, tmp_path):
     path = sorted(records.rglob("*.json"))[0]
     path.write_text(path.read_text().replace('"kind": "evaluation"', '"kind": "tuning"'))

@@ -34,6 +34,11 @@ class Pooled:
         return sum(record.successes for record in self.records)
 
     @property
+    def is_of_today(self) -> bool:
+        """Whether all of it was measured with the budget that the experiment has today."""
+        return not any(record.budget_changes for record in self.records)
+
+    @property
     def rate(self) -> float:
         """Success rate over all episodes."""
         return self.successes / self.n
@@ -51,7 +56,8 @@ class Pooled:
     def __str__(self) -> str:
         low, high = self.interval
         seeds = " ".join(f"{rate:.2f}" for rate in self.rates)
-        return f"{self.rate:.2f} [{low:.2f}, {high:.2f}], n {self.n} ({seeds})"
+        mark = "" if self.is_of_today else " †"
+        return f"{self.rate:.2f} [{low:.2f}, {high:.2f}], n {self.n} ({seeds}){mark}"
 
 
 class Table:

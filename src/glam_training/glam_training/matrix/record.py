@@ -92,6 +92,11 @@ class CellRecord:
         """Successful ones."""
         return sum(self.episodes.success)
 
+    @property
+    def budget_changes(self) -> list[str]:
+        """What its budget would be today, where that is something else, such as "steps was 10, is 20"."""
+        return differences({**_BEFORE, **self.budget}, plain(self.experiment.sizes))
+
 
 def cell_path(folder: Path, cell: Experiment) -> Path:
     """Where a cell's record stands in `folder`, for instance

@@ -92,13 +92,15 @@ def _sizes(tables: dict[tuple[str, str], Table], suite: str) -> list[tuple[str, 
 
 def _head(records: Sequence[CellRecord]) -> str:
     episodes = sum(record.n for record in records)
+    changes = sorted({change for record in records for change in record.budget_changes})
+    mark = f" †: measured when something else held: {'; '.join(changes)}." if changes else ""
     return (
         "# The matrix\n\n"
         "Written by `glam bench report` from the records in `matrix/`; run it again rather than edit this page. "
         f"{len(records)} cells, {episodes} episodes. A cell is one training run, rolled out with its last weights on "
         "the same starts as all others (seeds from 10000 on; nothing was chosen on them). Entries read: success rate "
         "over all seeds of training, 95 % Wilson interval, episodes, and in brackets the rate of each seed. The "
-        "interval covers the starts; how much training itself varies is what the brackets show.\n\n"
+        f"interval covers the starts; how much training itself varies is what the brackets show.{mark}\n\n"
         "`glam bench matrix --preset cpu` (or `gpu`) makes the records, and goes on where it was stopped."
     )
 
