@@ -197,11 +197,16 @@ class Experiment:
         return self.encoder or ("slots" if self.method == "glam_o" else "keypoints")
 
     @property
+    def on_slots(self) -> bool:
+        """Whether policies and models see slots. They have relations then, and stage 1 sees steadied moments."""
+        return self.suite == "images" and self.encoder_kind == "slots"
+
+    @property
     def sizes(self) -> Budget:
         """The budget's steps and sizes, for this task."""
         own = TASK_BUDGETS.get((self.budget, self.task), {})
-        slots = self.suite == "images" and self.encoder_kind == "slots"
-        return replace(BUDGETS[self.budget], relations=slots or len(TASKS[self.task].layout.arms) > 1, **own)
+        relations = self.on_slots or len(TASKS[self.task].layout.arms) > 1
+        return replace(BUDGETS[self.budget], relations=relations, **own)
 
     @property
     def target_demonstrations(self) -> int:

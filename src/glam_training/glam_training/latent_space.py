@@ -33,6 +33,7 @@ class LatentSpace:
         glam: the coupled models.
         columns: components of the moments that they see, (M',) int64; None for all.
         step: k, observation steps that one latent spans.
+        steady: whether they see steadied moments.
     """
 
     run: Path
@@ -41,6 +42,7 @@ class LatentSpace:
     glam: Glam
     columns: Tensor | None
     step: int
+    steady: bool
 
     @property
     def action_spec(self) -> ActionSpec:
@@ -100,13 +102,16 @@ def open_latent_space(run: Path) -> LatentSpace:
     """
     if "experiment" not in Run.open(run).config:
         stage_1 = load_glam(run)
-        return LatentSpace(run, stage_1.contract, stage_1.perception, stage_1.glam, None, stage_1.config.step)
+        return LatentSpace(
+            run, stage_1.contract, stage_1.perception, stage_1.glam, None, stage_1.config.step, stage_1.steady
+        )
     trained = methods.load(run)
     if trained.experiment.method not in GLAM_METHODS or not isinstance(trained.model, Glam):
         raise ConfigurationError(
             f"{run} was trained with {trained.experiment.method}; probes look at {', '.join(GLAM_METHODS)}"
         )
-    return LatentSpace(run, trained.contract, trained.policy.perception, trained.model, trained.columns, trained.step)
+    perception = trained.policy.perception
+    return LatentSpace(run, trained.contract, perception, trained.model, trained.columns, trained.step, trained.steady)
 
 
 @torch.inference_mode()
@@ -127,6 +132,7 @@ def look(space: LatentSpace, path: Path, episodes: int | None = None, name: str 
         raise DataError(f"{path} holds task '{store.info.task}', {space.run} was trained on '{space.contract.task}'")
     source = Source(store, episodes)
     slots = compute_slots(source, space.perception, space.contract.keys, space.run / "slots", labelled=False)
+    slots = slots.steadied if space.steady else slots
     hidden = {k: torch.from_numpy(v) for k, v in store.load_hidden(("state", "action"), episodes).items()}
     now, later = torch.from_numpy(transitions(source.episode_ends, space.step)).T
     if not len(now):

@@ -125,6 +125,11 @@ class Trained:
         """k, observation steps that one latent spans."""
         return self.experiment.switches.step
 
+    @property
+    def steady(self) -> bool:
+        """Whether stage 1 saw steadied moments; runs from before there was a choice do not say, and did not."""
+        return self.record["config"].get("steady", False)
+
     def see(self, moments: Tensor) -> Tensor:
         """The part of observations (B, M) that the model sees."""
         return moments if self.columns is None else moments[:, self.columns]
@@ -217,7 +222,7 @@ def _groups(jobs: Sequence[Job], size: int) -> Iterable[list[Job]]:
     buckets: dict[Any, list[Job]] = {}
     for job in jobs:
         e = job.experiment
-        shape = (e.task, e.suite, e.action_space, e.budget, stage_1_shape(e), e.method == "bc_mse")
+        shape = (e.task, e.suite, e.on_slots, e.action_space, e.budget, stage_1_shape(e), e.method == "bc_mse")
         key = (job.stores, *shape, _standing(job.out))
         buckets.setdefault(key, []).append(job)
     for bucket in buckets.values():
@@ -309,6 +314,7 @@ def _config(experiment: Experiment) -> dict[str, Any]:
         "sizes": plain(experiment.sizes),
         "perception": plain(PerceptionConfig()),
         "least_target_share": LEAST_TARGET_SHARE,
+        "steady": experiment.on_slots,
         "seed": experiment.seed,
     }
 

@@ -53,7 +53,8 @@ def relabel(run: Path) -> Relabelled:
     path = run / LATENT_FILE
     if not path.exists():
         pairs = [torch.from_numpy(transitions(s.episode_ends, k)) for s in slots]
-        raw = [infer_posterior(trained.glam, s, p)[0] for s, p in zip(slots, pairs, strict=True)]
+        seen = [s.steadied for s in slots] if trained.steady else slots
+        raw = [infer_posterior(trained.glam, s, p)[0] for s, p in zip(seen, pairs, strict=True)]
         trained.glam.latent.fit(torch.cat(raw))
         arrays = {"mean": trained.glam.latent.mean.numpy(), "std": trained.glam.latent.std.numpy()}
         for i, (s, p, z) in enumerate(zip(slots, pairs, raw, strict=True)):
@@ -69,7 +70,7 @@ def relabel(run: Path) -> Relabelled:
 
 
 def load_slots(run: Path, trained: TrainedGlam) -> list[Slots]:
-    """The slots of all sources of a finished stage 1, target first."""
+    """The slots of all sources of a finished stage 1, target first, as a policy sees them."""
     config = trained.record["config"]
     sources = [(config["target"], config["target_episodes"])]
     sources += [(path, config["auxiliary_episodes"]) for path in config["auxiliary"]]

@@ -3,7 +3,7 @@ run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from glam_core.errors import ConfigurationError, DataError
 from glam_training.data.store import Store
 from glam_training.models.perception import ImagePerception, ScenePerception
 
+_NEIGHBOUR = 0.2
+"""Weight of each of the frames before and after in a steadied one."""
 _BATCH = 32  # larger batches fall out of the CPU's caches and run at a third of the speed
 
 
@@ -54,11 +56,40 @@ class Slots:
     state: Tensor | None
     action: Tensor | None
 
+    @property
+    def steadied(self) -> Slots:
+        """The same with steadied moments."""
+        ends = torch.from_numpy(self.episode_ends)
+        end = ends.repeat_interleave(ends.diff(prepend=ends.new_zeros(1)))
+        return replace(self, moments=steady_moments(self.moments, end))
+
     def rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Moments and glimpses, as they are kept, of the frames `index`, of any shape (...)."""
         flat = index.reshape(-1)
         moments, patches = self.moments.index_select(0, flat), self.glimpses.index_select(0, flat)
         return moments.unflatten(0, index.shape), patches.unflatten(0, index.shape)
+
+
+def steady_moments(moments: Tensor, end: Tensor) -> Tensor:
+    """Moments averaged with those of the frames before and after, by weights of 0.2, 0.6 and 0.2, for stage 1.
+
+    Slots shake by a millimetre or two from frame to frame, and within 0.1 s a slow hand moves no farther: a model that
+    is to tell a motion from the difference of two frames takes small ones for noise, and says too little of them.
+    Demonstrations are there as a whole, so their frames may see the next one; a policy's observations may not.
+
+    Args:
+        moments: (N, M) of consecutive frames.
+        end: (N,) int64, exclusive end of each frame's episode; the first and the last frame of one stand for what is
+            missing.
+
+    Returns:
+        (N, M).
+    """
+    rows = torch.arange(len(end), device=end.device)
+    begins = torch.ones_like(end, dtype=torch.bool)
+    begins[1:] = end[1:] != end[:-1]
+    before, after = torch.where(begins, rows, rows - 1), torch.minimum(rows + 1, end - 1)
+    return (1.0 - 2.0 * _NEIGHBOUR) * moments + _NEIGHBOUR * (moments[before] + moments[after])
 
 
 def observation_keys(store: Store, observations: str, cameras: tuple[str, ...]) -> list[str]:

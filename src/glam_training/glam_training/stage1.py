@@ -3,6 +3,7 @@ latents."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from glam_training.models.perception import (
     PerceptionConfig,
     ScenePerception,
 )
-from glam_training.run import Run, load_weights
+from glam_training.run import Run, load_weights, plain
 from glam_training.segmenter import train_segmenter
 from glam_training.slots import Slots, Source, check_masks, compute_slots, observation_keys
 from glam_training.tempo import BRISK_SHARE, brisk_action, gripper_columns
@@ -58,6 +59,9 @@ class GlamTrainConfig:
     tempo: bool = True
     """A third of the target transitions is shown at double speed: two steps as one, their actions added. Without,
     motions of a faster source are decoded too small. Only for latents of one step."""
+    steady: bool = True
+    """The models see slots that are averaged over three frames: slow motions are hidden in how slots shake. Scene
+    vectors do not shake, so nothing changes there."""
     seed: int = 0
     device: DeviceConfig = field(default_factory=DeviceConfig)
 
@@ -88,6 +92,11 @@ class TrainedGlam:
     glam: Glam
     record: dict[str, Any]
 
+    @property
+    def steady(self) -> bool:
+        """Whether the models see steadied moments."""
+        return _is_steady(self.record["config"])
+
 
 def train_glam(config: GlamTrainConfig) -> Path:
     """Run, or resume, stage 1. Returns the run folder, which then holds contract.json and model.pt."""
@@ -113,6 +122,8 @@ def train_glam(config: GlamTrainConfig) -> Path:
             )
         slots = [compute_slots(target, perception, contract.keys, run.path / "slots", labelled=True)]
         slots += [compute_slots(s, perception, contract.keys, run.path / "slots", labelled=False) for s in auxiliary]
+        if _is_steady(plain(config)):
+            slots = [s.steadied for s in slots]
         glam = train_latent_actions(perception, slots, contract, config, run)
         run_state = {"perception": perception.state_dict(), "glam": glam.state_dict()}
         torch.save(run_state, run.path / f"{MODEL_FILE}.partial")
@@ -267,6 +278,11 @@ def infer_posterior(glam: Glam, slots: Slots, pairs: Tensor, batch: int = 1024) 
 def chunk_actions(action: Tensor, first: Tensor, k: int) -> Tensor:
     """u_t = a_{t : t + k - 1}: the actions (N, A) of k steps from each row of `first` (M,), flattened to (M, k * A)."""
     return action[first[:, None] + torch.arange(k)].flatten(1)
+
+
+def _is_steady(config: Mapping[str, Any]) -> bool:
+    """Of a run's config; runs from before there was a choice do not say, and are not."""
+    return config.get("steady", False) and config["observations"] == "images"
 
 
 def _check_sources(target: Source, auxiliary: list[Source], config: GlamTrainConfig) -> None:

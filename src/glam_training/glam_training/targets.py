@@ -23,6 +23,7 @@ from glam_training.models.rivals.lapa import Lapa, lapa_loss
 from glam_training.models.rivals.pseudo_labels import ActionLabeller, labeller_loss
 from glam_training.perceive import Perceived
 from glam_training.pool import Pool, Rows, make_rows
+from glam_training.slots import steady_moments
 from glam_training.tempo import BRISK_SHARE, brisk_action, gripper_columns
 
 REFIT_NOISE = 0.2
@@ -174,7 +175,8 @@ class _Stage1:
         self.experiments, self.pool, self.group = experiments, pool, group
         self.target, self.others, self.columns = target, others, columns
         self.k, self.sizes = experiments[0].switches.step, experiments[0].sizes
-        self.seen = pool.moments if columns[0] is None else pool.moments[:, columns[0].to(pool.device)]
+        moments = steady_moments(pool.moments, pool.end) if experiments[0].on_slots else pool.moments
+        self.seen = moments if columns[0] is None else moments[:, columns[0].to(pool.device)]
         self.models = [self._make(i, v) for i, v in enumerate(views)]
         self.gripper = gripper_columns(views[0].contract).to(pool.device)
         tempo = experiments[0].switches.tempo

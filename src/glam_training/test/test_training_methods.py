@@ -4,6 +4,7 @@ cannot use."""
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from torch import nn
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
-from glam_training import group_fit, group_training
+from glam_training import group_fit, group_training, targets
 from glam_training.data.sampler import target_share
+from glam_training.data.store import Store
 from glam_training.encoders import encoder_folder
 from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
 from glam_training.export import ExportConfig, export
@@ -23,10 +25,12 @@ from glam_training.fit import OptimConfig
 from glam_training.group_fit import fit_group, take_courses
 from glam_training.group_step import Step
 from glam_training.group_training import Fit, Group, Training
+from glam_training.latent_space import look, open_latent_space
 from glam_training.methods import is_finished, load, policy, train, train_many
 from glam_training.perceive import perceive
 from glam_training.pool import make_pool
 from glam_training.run import Run
+from glam_training.slots import Source, compute_slots, steady_moments
 from glam_training.tempo import brisk_action
 
 TINY = {"task": "lift", "target_episodes": 4, "auxiliary_episodes": 5, "budget": "smoke"}
@@ -357,7 +361,24 @@ def test_a_run_on_slots_from_before_relations_is_loaded(image_stores, tmp_path, 
         sizes = dataclasses.replace(Experiment(method="mip", **TINY).sizes, relations=False)
         before.setattr(Experiment, "sizes", sizes)
         out = train(Experiment(method="mip", suite="images", encoder="slots", **TINY), image_stores, tmp_path / "run")
-    assert load(out).policy.features.relations is None
+    record = json.loads((out / "run.json").read_text())
+    del record["config"]["steady"]
+    (out / "run.json").write_text(json.dumps(record))
+    assert load(out).policy.features.relations is None and not load(out).steady
+
+
+def test_stage_1_sees_steadied_slots_and_scenes_as_they_are(image_stores, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(targets, "steady_moments", lambda *args: calls.append(args) or steady_moments(*args))
+    for suite in ("state", "images"):
+        assert not calls
+        run = train(Experiment(method="glam_o", suite=suite, **TINY), image_stores, tmp_path / suite)
+        view, trained = look(open_latent_space(run), image_stores.target), load(run)
+        source = Source(Store.open(image_stores.target))
+        slots = compute_slots(source, trained.policy.perception, trained.contract.keys, run / "slots", labelled=False)
+        seen = slots.steadied.moments if suite == "images" else slots.moments
+        torch.testing.assert_close(view.o[:1], trained.see(seen)[:1])
+    assert len(calls) == 1
 
 
 def test_methods_on_the_same_demonstrations_share_their_encoder(image_stores, tmp_path):

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from synthetic import SIZE, make_store
@@ -15,13 +16,14 @@ from glam_core.errors import ConfigurationError, DataError
 from glam_training.contract import make_contract
 from glam_training.data.store import Store
 from glam_training.fit import DeviceConfig, OptimConfig
+from glam_training.latent_space import look, open_latent_space
 from glam_training.models.blocks import MLP
 from glam_training.models.glam import UNREGULARISED
 from glam_training.models.mip import MipConfig
 from glam_training.models.perception import PerceptionConfig
 from glam_training.relabel import relabel
 from glam_training.run import Run
-from glam_training.slots import Slots
+from glam_training.slots import Slots, steady_moments
 from glam_training.stage1 import GlamTrainConfig, draw_motions, load_glam, target_motions, train_glam
 from glam_training.stage2 import PolicyTrainConfig, load_policy, train_mip, train_policy
 
@@ -134,6 +136,32 @@ def test_pipeline_learns_from_both_sources(stores, tmp_path, observations, tempo
     assert policy.decoder(policy.policy(x)[:, 0], torch.randn(2, 10)).shape == (2, 5)
     assert baseline.decoder is None
     assert baseline.policy(x).shape == (2, 4, 5)
+
+
+def test_steadied_moments_are_means_over_three_frames_of_their_episode():
+    moments = torch.tensor([[0.0], [1.0], [0.0], [10.0], [10.0], [20.0], [7.0]])
+    end = torch.tensor([3, 3, 3, 6, 6, 6, 7])
+    wanted = torch.tensor([[0.2], [0.6], [0.2], [10.0], [12.0], [18.0], [7.0]])
+    torch.testing.assert_close(steady_moments(moments, end), wanted)
+    slots = Slots(moments, torch.zeros(0), np.array([3, 6, 7]), None, None)
+    torch.testing.assert_close(slots.steadied.moments, wanted)
+    assert slots.moments is moments
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_stage_1_sees_steadied_slots_policies_see_them_as_they_are(stores, tmp_path, steady):
+    few = OptimConfig(steps=2, batch_size=8, warmup_steps=1, ema_decay=0.9)
+    run = train_glam(
+        stage1(stores, tmp_path / "glam", "images", steady=steady, segmenter=few, optim=few, refit=few)
+    )  # fmt: skip
+    glam, relabelled = load_glam(run).glam, relabel(run)
+    target = relabelled.slots[0]
+    seen = target.steadied.moments if steady else target.moments
+    assert not torch.allclose(target.steadied.moments, target.moments), "slots that do not move tell nothing here"
+    with torch.inference_mode():
+        z = glam.infer_mean(seen[:1], seen[1:2])
+    torch.testing.assert_close(relabelled.mean + relabelled.std * relabelled.latents[0][:1], z, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(look(open_latent_space(run), stores / "target").z[:1], z)
 
 
 def test_policy_reproduces_the_demonstrated_action_from_the_scene(stores, tmp_path):
