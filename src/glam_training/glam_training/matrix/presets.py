@@ -35,6 +35,8 @@ ENCODERS: tuple[Encoder, ...] = ("slots", "keypoints")
 """Image encoders: the one of GLAM-O and that of all others; rivals are measured on both."""
 IMAGE_SCARCE = {"stack_two": 50, "lift": 20, "knock_down": 20, "place": 20, "stack_three": 100}
 """Target demonstrations of the image suite."""
+IMAGE_CURVE = (10, 20, 100)
+"""Target demonstrations of the curve over target data on stack_two from images, beside those of `IMAGE_SCARCE`."""
 BY_WORTH = (*IMAGE_METHODS, *(method for method in METHODS if method not in IMAGE_METHODS))
 """All methods, those first without which the others say little."""
 
@@ -116,7 +118,8 @@ def preset(name: str) -> Preset:
 def _cpu() -> Preset:
     """Two cores: the state suite complete, the image suite on two tasks."""
     images = _images("small", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
-    parts = (*_state_parts("small"), images, _images_tempo("small"), _images_affine("small", IMAGE_TASKS))
+    switched = (_images_affine("small", IMAGE_TASKS), _images_curve("small"), _images_tempo("small"))
+    parts = (*_state_parts("small"), images, *switched)
     return Preset(parts, 50, STORE_EPISODES)
 
 
@@ -126,7 +129,7 @@ def _gpu() -> Preset:
     first = _images("paper", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
     everything = _images("paper", TASKS, with_encoders(BY_WORTH), "images_all")
     rest = tuple(cell for cell in everything.cells if cell not in first.cells)
-    switched = (_images_tempo("paper"), _images_affine("paper", TASKS))
+    switched = (_images_affine("paper", TASKS), _images_curve("paper"), _images_tempo("paper"))
     parts = (curve, tasks, first, *switched, *others, replace(everything, cells=rest))
     return Preset(parts, 50, STORE_EPISODES)
 
@@ -181,6 +184,16 @@ def _images_affine(budget: str, tasks: Iterable[str]) -> Part:
     """GLAM-O with a decoder that is affine in the latent, on the same slots."""
     plain = _images(budget, tasks, [("glam_o", "slots")], "images_affine")
     return replace(plain, cells=tuple(replace(cell, switches=AFFINE) for cell in plain.cells))
+
+
+def _images_curve(budget: str) -> Part:
+    """What target demonstrations are worth from images: MIP, and GLAM-O with the affine decoder, on slots."""
+    base = Experiment("stack_two", "mip", "images", budget=budget, encoder="slots")
+    ours = replace(base, method="glam_o", switches=AFFINE)
+    cells = [
+        replace(cell, target_episodes=n, seed=seed) for n in IMAGE_CURVE for cell in (base, ours) for seed in SEEDS
+    ]
+    return _part("images_curve", [cells])
 
 
 def _images(budget: str, tasks: Iterable[str], cells: Iterable[tuple[str, Encoder]], name: str = "images") -> Part:

@@ -133,9 +133,9 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
             add(plot_tasks(page.with_name(f"{name}.png"), rows, colours, title), title)
 
     curves = {
-        (METHOD_NAMES[m] + (f", {encoder}" if encoder else "")): points
-        for m, encoder in itertools.product(METHODS, encoders)
-        if len(points := _points(table, replace(base, method=m, encoder=encoder), "target_episodes")) > 1
+        (variant.title + (f", {encoder}" if encoder else "")): points
+        for variant, encoder in itertools.product(variants(METHODS), encoders)
+        if len(points := _points(table, variant.of(replace(base, encoder=encoder)), "target_episodes")) > 1
     }
     if curves:
         title = f"stack_two, {suite}: success against target demonstrations"
