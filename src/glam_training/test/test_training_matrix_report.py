@@ -103,6 +103,27 @@ def test_a_bar_takes_one_variant_for_all_tasks(tmp_path):
     assert "| GLAM-O, double tempo | 0.98 [" in config.page.read_text()
 
 
+def test_a_miss_is_not_hidden_behind_a_variant_of_another_task(tmp_path):
+    affine = Switches(affine=True)
+    for task, switches, ours in (("lift", Switches(), 50), ("place", affine, 40)):
+        base = Experiment(task, "pseudo_labels", target_episodes=10)
+        write_cell(tmp_path, base, "1" * 50)
+        write_cell(tmp_path, replace(base, method="glam_o", switches=switches), "1" * ours + "0" * (50 - ours))
+
+    def bar():
+        bars = all_bars(Table(read_records(tmp_path)), Table([]), {"state": "small"})
+        return next(bar for bar in bars if "state, tool space: GLAM first" in bar.what)
+
+    assert bar().verdict == MISSED and "glam_o: lift 1.00" in bar().measured
+    assert (
+        "glam_o with affine decoder: place 0.80, 1 of 3 seeds (best rival pseudo_labels 1.00, below its"
+        in bar().measured
+    )
+    assert bar().measured.endswith("not measured: stack_two, knock_down, stack_three")
+    write_cell(tmp_path, Experiment("place", "glam_o", target_episodes=10, switches=affine), "1" * 50)
+    assert bar().verdict == OPEN
+
+
 def test_substitution_takes_the_variant_that_is_nowhere_below(tmp_path):
     base = Experiment("stack_two", "glam_o", target_episodes=20)
     for count, plain, brisk, target in ((30, 26, None, 25), (80, 40, None, 40), (180, 40, 48, 49), (400, 50, 49, 50)):
