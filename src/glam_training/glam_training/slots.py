@@ -73,8 +73,9 @@ class Slots:
 def steady_moments(moments: Tensor, end: Tensor) -> Tensor:
     """Moments averaged with those of the frames before and after, by weights of 0.2, 0.6 and 0.2, for stage 1.
 
-    Slots shake by a millimetre or two from frame to frame, and within 0.1 s a slow hand moves no farther: a model that
-    is to tell a motion from the difference of two frames takes small ones for noise, and says too little of them.
+    A slot is off by a millimetre or two (`scripts/slot_precision.py`), and within 0.1 s a slow hand moves hardly
+    farther: a model that tells motions from the difference of two frames takes small ones for noise, and says too
+    little of them.
     Demonstrations are there as a whole, so their frames may see the next one; a policy's observations may not.
 
     Args:

@@ -60,8 +60,8 @@ class GlamTrainConfig:
     """A third of the target transitions is shown at double speed: two steps as one, their actions added. Without,
     motions of a faster source are decoded too small. Only for latents of one step."""
     steady: bool = True
-    """The models see slots that are averaged over three frames: slow motions are hidden in how slots shake. Scene
-    vectors do not shake, so nothing changes there."""
+    """The models see slots that are averaged over three frames: a single one is off by nearly as much as a slow hand
+    moves in a step. Scene vectors are exact, so nothing changes there."""
     seed: int = 0
     device: DeviceConfig = field(default_factory=DeviceConfig)
 

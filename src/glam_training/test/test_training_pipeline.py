@@ -151,9 +151,7 @@ def test_steadied_moments_are_means_over_three_frames_of_their_episode():
 @pytest.mark.parametrize("steady", [True, False])
 def test_stage_1_sees_steadied_slots_policies_see_them_as_they_are(stores, tmp_path, steady):
     few = OptimConfig(steps=2, batch_size=8, warmup_steps=1, ema_decay=0.9)
-    run = train_glam(
-        stage1(stores, tmp_path / "glam", "images", steady=steady, segmenter=few, optim=few, refit=few)
-    )  # fmt: skip
+    run = train_glam(stage1(stores, tmp_path / "glam", "images", steady=steady, segmenter=few, optim=few, refit=few))
     glam, relabelled = load_glam(run).glam, relabel(run)
     target = relabelled.slots[0]
     seen = target.steadied.moments if steady else target.moments
