@@ -315,6 +315,7 @@ def _config(experiment: Experiment) -> dict[str, Any]:
         "perception": plain(PerceptionConfig()),
         "least_target_share": LEAST_TARGET_SHARE,
         "steady": experiment.on_slots,
+        "canonical": experiment.switches.affine,
         "seed": experiment.seed,
     }
 

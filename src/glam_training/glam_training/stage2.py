@@ -14,6 +14,7 @@ from glam_training.contract import Contract
 from glam_training.data.sampler import PolicyWindows, policy_windows, target_share
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import ActionScale
+from glam_training.models.canonical import canonical_latents
 from glam_training.models.mip import Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet, ImagePerception, glimpse_values, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
@@ -34,6 +35,9 @@ class PolicyTrainConfig:
     mip: MipConfig = MipConfig()
     relations: bool | None = None
     """The policy sees where things are from each other, too; when unset, on slots and on tasks with two arms."""
+    canonical: bool = True
+    """The policy learns what an affine decoder reads of the latents (`canonical_latents`); without effect on another
+    decoder, and on actions."""
     optim: OptimConfig = OptimConfig(steps=6000, learning_rate=5e-4, weight_decay=1e-4)
     moment_noise: float = 0.02
     """Noise on the slots' moments while training, in standard deviations."""
@@ -64,9 +68,13 @@ def train_policy(config: PolicyTrainConfig) -> Path:
     fingerprints = trained.record["fingerprints"]
     with Run.create_or_open(config.out, {"kind": "latent", **plain(config)}, fingerprints) as run:
         if not (run.path / MODEL_FILE).exists():
-            policy = _train_head(config, trained, relabelled.slots, relabelled.latents, None, run)
             trained.glam.latent.mean.copy_(relabelled.mean)
             trained.glam.latent.std.copy_(relabelled.std)
+            labels, state = relabelled.latents, relabelled.slots[0].state
+            assert state is not None
+            if config.canonical:
+                labels = [canonical_latents(trained.glam, latents, state) for latents in labels]
+            policy = _train_head(config, trained, relabelled.slots, labels, None, run)
             decoder = ActionDecoderModule(trained.glam)
             _finish(run, trained.contract, {"policy": policy.state_dict(), "decoder": decoder.state_dict()})
     return config.out

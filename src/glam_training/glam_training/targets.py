@@ -14,6 +14,7 @@ from glam_training.experiment import AUXILIARY_METHODS, GLAM_METHODS, LATENT_MET
 from glam_training.fit import OptimConfig
 from glam_training.group_training import Fit, Group
 from glam_training.models.blocks import ActionScale
+from glam_training.models.canonical import canonical_latents
 from glam_training.models.glam import UNREGULARISED, Glam, GlamConfig
 from glam_training.models.latent import LatentSizes, fit_standardizers
 from glam_training.models.objectives import DecoderObjective, GlamObjective, ModelObjective
@@ -292,13 +293,13 @@ class _Stage1:
 
     @torch.no_grad()
     def latent_targets(self) -> Targets:
-        """Standardised latents."""
+        """Standardised latents, canonical ones where the decoder is affine."""
         labels, rows = [], []
         for i, model in enumerate(self.models):
             sides = [self.target[i], *([] if self.others[i] is None else [self.others[i]])]
             z = self.infer(i, sides)
             model.latent.fit(z[torch.cat(sides)])
-            labels.append(model.latent(z))
+            labels.append(canonical_latents(model, model.latent(z), self.pool.state[self.target[i]]))
             rows.append(tuple(sides))
         outputs = [None] * len(rows)
         spans = (self.k,) * len(rows[0])

@@ -15,7 +15,7 @@ from torch import nn
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
-from glam_training import group_fit, group_training, targets
+from glam_training import group_fit, group_training, methods, targets
 from glam_training.data.sampler import target_share
 from glam_training.data.store import Store
 from glam_training.encoders import encoder_folder
@@ -27,6 +27,7 @@ from glam_training.group_step import Step
 from glam_training.group_training import Fit, Group, Training
 from glam_training.latent_space import look, open_latent_space
 from glam_training.methods import is_finished, load, policy, train, train_many
+from glam_training.models.canonical import canonical_latents
 from glam_training.perceive import perceive
 from glam_training.pool import make_pool
 from glam_training.run import Run
@@ -115,6 +116,26 @@ def test_the_decoder_of_a_group_is_affine_in_the_latent_where_a_switch_says_so(s
         mean = 0.5 * (decode(one, state) + decode(other, state))
         motion = slice(0, 4)  # the gripper is rounded
         assert np.allclose(decode(0.5 * (one + other), state)[motion], mean[motion], atol=1e-6) == affine
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_policies_learn_canonical_latents_where_the_decoder_is_affine(stores, tmp_path, monkeypatch, affine):
+    found = []
+
+    def make(*args):
+        made = yield from targets.make_targets(*args)
+        found.append((made, args[2].state[made.policy_rows[0][0]]))
+        return made
+
+    monkeypatch.setattr(methods, "make_targets", make)
+    out = train(Experiment(method="glam_o", switches=Switches(affine=affine), **TINY), stores, tmp_path / "run")
+    (made, state), glam = found[0], load(out).model
+    for rows in made.policy_rows[0]:
+        latents = made.labels[0, rows]
+        canonical = canonical_latents(glam, latents, state)
+        assert torch.allclose(canonical, latents, atol=1e-4)
+        assert torch.linalg.matrix_rank(latents - latents.mean(0), atol=1e-3) == (5 if affine else 16)
+    assert Run.open(out).config["canonical"] is affine
 
 
 @pytest.mark.parametrize("able", [False, True])

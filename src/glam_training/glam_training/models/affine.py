@@ -40,5 +40,11 @@ class AffineDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map standardised states next to latents, (B, S + d), to standardised actions (B, A)."""
         s, z = x.split(self.sizes, dim=-1)
-        gain = self.gain(s).unflatten(-1, (-1, self.sizes[1]))
-        return self.constant(z) + (gain * z[..., None, :]).sum(-1)
+        return self.constant(z) + (self._change(s) * z[..., None, :]).sum(-1)
+
+    def gain_at(self, s: Tensor) -> Tensor:
+        """A_0 + A(s) of standardised states (B, S): (B, A, d)."""
+        return self.constant.weight + self._change(s)
+
+    def _change(self, s: Tensor) -> Tensor:
+        return self.gain(s).unflatten(-1, (-1, self.sizes[1]))
