@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from glam_core.errors import DataError
+from glam_core.spec import ActionSpec
 from glam_training.data.store import Store
 from glam_training.models.keypoints import KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, ScenePerception
@@ -56,6 +57,11 @@ class Contract:
     def state_size(self) -> int:
         """S."""
         return len(self.state_spec["components"])
+
+    @property
+    def moves_joints(self) -> bool:
+        """Whether actions are turns of joints."""
+        return ActionSpec.model_validate(self.action_spec).moves_joints
 
     def make_perception(self, config: PerceptionConfig) -> ImagePerception | KeypointPerception | ScenePerception:
         """An untrained perception for these observations: slots where there are masks to learn them from, else

@@ -149,7 +149,12 @@ def load_glam(path: Path) -> TrainedGlam:
 def make_glam(perception: ImagePerception | ScenePerception, contract: Contract, config: GlamConfig) -> Glam:
     """An untrained GLAM of the right sizes."""
     return Glam(
-        perception.moment_size, perception.moment_floor, contract.state_size, contract.action_size * config.step, config
+        perception.moment_size,
+        perception.moment_floor,
+        contract.state_size,
+        contract.action_size * config.step,
+        config,
+        contract.moves_joints,
     )
 
 

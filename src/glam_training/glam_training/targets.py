@@ -79,7 +79,8 @@ def make_model(experiment: Experiment, contract: Contract, moment_floor: float, 
     switches, width = experiment.switches, experiment.sizes.width
     action = contract.action_size * switches.step
     if experiment.method in GLAM_METHODS:
-        return Glam(moments, moment_floor, contract.state_size, action, _glam_config(experiment))
+        config = _glam_config(experiment)
+        return Glam(moments, moment_floor, contract.state_size, action, config, contract.moves_joints)
     if experiment.method in _RIVALS:
         make, _ = _RIVALS[experiment.method]
         return make(LatentSizes(moments, moment_floor, contract.state_size, action, switches.latent_size, width))

@@ -15,7 +15,9 @@ from torch import nn
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.observation import Observation
 from glam_core.runtime import load_model
+from glam_core.spec import joint_action_spec
 from glam_training import group_fit, group_training, methods, targets
+from glam_training.contract import make_contract
 from glam_training.data.sampler import target_share
 from glam_training.data.store import Store
 from glam_training.encoders import encoder_folder
@@ -32,6 +34,7 @@ from glam_training.perceive import perceive
 from glam_training.pool import make_pool
 from glam_training.run import Run
 from glam_training.slots import Source, compute_slots, steady_moments
+from glam_training.targets import make_model
 from glam_training.tempo import brisk_action
 
 TINY = {"task": "lift", "target_episodes": 4, "auxiliary_episodes": 5, "budget": "smoke"}
@@ -116,6 +119,15 @@ def test_the_decoder_of_a_group_is_affine_in_the_latent_where_a_switch_says_so(s
         mean = 0.5 * (decode(one, state) + decode(other, state))
         motion = slice(0, 4)  # the gripper is rounded
         assert np.allclose(decode(0.5 * (one + other), state)[motion], mean[motion], atol=1e-6) == affine
+
+
+def test_the_gain_of_an_affine_decoder_follows_the_state_where_actions_move_joints(stores):
+    contract = make_contract(Store.open(stores.target), "scene", ())
+    joints = dataclasses.replace(contract, action_spec=joint_action_spec().model_dump())
+    experiment = Experiment(method="glam_o", switches=Switches(affine=True), **TINY)
+    for one, follows in ((contract, False), (joints, True)):
+        glam = make_model(experiment, one, 0.1, 4)
+        assert (glam.decoder.gain is not None) == follows
 
 
 @pytest.mark.parametrize("affine", [False, True])

@@ -4,10 +4,13 @@ A policy regresses latents, so where demonstrations disagree (some still wait, s
 mean. A perceptron that was fitted to demonstrations with pauses decodes the mean of "wait" and "lift" to hardly any
 motion, and the robot waits for good. An action that is affine in the latent is decoded to the mean action:
 
-    u = (A_0 + A(s)) z + b
+    u = A z + b                 actions that are motions of a tool
+    u = (A_0 + A(s)) z + b      actions that are turns of joints
 
-Nothing in it depends on the robot state alone, so the decoder cannot learn the target's few demonstrations by heart
-and play them back.
+Which joints turn for a motion depends on where they are, so there a perceptron of the robot state changes the gain.
+Where nothing calls for it, it must not: with a few demonstrations it learns when their grippers are closed, and reads
+the same latent as "open" or "close" by where the robot is. And nothing depends on the robot state alone, so the decoder
+cannot learn the target's few demonstrations by heart and play them back.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from glam_training.models.blocks import MLP
 
 
 class AffineDecoder(nn.Module):
-    """Actions affine in the latent, with a gain that the robot state changes.
+    """Actions affine in the latent.
 
     Args:
         state: Length of s.
@@ -27,24 +30,31 @@ class AffineDecoder(nn.Module):
         width: Hidden size of the gain's perceptron.
         depth: Residual blocks of it.
         dropout: Probability of dropping a hidden unit while training.
+        follows_state: The robot state changes the gain.
     """
 
-    def __init__(self, state: int, latent: int, action: int, width: int, depth: int, dropout: float) -> None:
+    def __init__(
+        self, state: int, latent: int, action: int, width: int, depth: int, dropout: float, follows_state: bool
+    ) -> None:
         super().__init__()
         self.sizes = (state, latent)
         self.constant = nn.Linear(latent, action)
-        self.gain = MLP(state, action * latent, width, depth, dropout)
-        nn.init.zeros_(self.gain.read_out[-1].weight)  # untrained, the gain is the same in all states
-        nn.init.zeros_(self.gain.read_out[-1].bias)
+        self.gain: MLP | None = None
+        if follows_state:
+            self.gain = MLP(state, action * latent, width, depth, dropout)
+            nn.init.zeros_(self.gain.read_out[-1].weight)  # untrained, the gain is the same in all states
+            nn.init.zeros_(self.gain.read_out[-1].bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map standardised states next to latents, (B, S + d), to standardised actions (B, A)."""
         s, z = x.split(self.sizes, dim=-1)
-        return self.constant(z) + (self._change(s) * z[..., None, :]).sum(-1)
+        action = self.constant(z)
+        return action if self.gain is None else action + (self._change(self.gain, s) * z[..., None, :]).sum(-1)
 
-    def gain_at(self, s: Tensor) -> Tensor:
-        """A_0 + A(s) of standardised states (B, S): (B, A, d)."""
-        return self.constant.weight + self._change(s)
+    def mean_gain(self, s: Tensor) -> Tensor:
+        """A, or the mean of A_0 + A(s) over standardised states (B, S): (A, d)."""
+        constant = self.constant.weight
+        return constant if self.gain is None else constant + self._change(self.gain, s).mean(0)
 
-    def _change(self, s: Tensor) -> Tensor:
-        return self.gain(s).unflatten(-1, (-1, self.sizes[1]))
+    def _change(self, gain: MLP, s: Tensor) -> Tensor:
+        return gain(s).unflatten(-1, (-1, self.sizes[1]))

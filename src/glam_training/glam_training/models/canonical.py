@@ -20,9 +20,9 @@ def canonical_latents(glam: Glam, latents: Tensor, state: Tensor) -> Tensor:
     """The shortest latents that an affine decoder reads as the same motions, each gripper where demonstrations have it.
 
     With u = G y + c, the standardised action of a standardised latent y, and u* the same action with binary components
-    rounded (`ActionScale`): y* = G^+ (u* - c), where G^+ is the pseudo-inverse. G is the mean over the target's states,
-    as the robot state of other sources is not known. An action that is as long as a latent leaves y as it is, but for
-    the gripper.
+    rounded (`ActionScale`): y* = G^+ (u* - c), where G^+ is the pseudo-inverse. Where the gain follows the robot state,
+    G is its mean over the target's states, as that of other sources is not known. An action that is as long as a latent
+    leaves y as it is, but for the gripper.
 
     Args:
         glam: in evaluation mode, its latents' standardiser fitted.
@@ -34,7 +34,7 @@ def canonical_latents(glam: Glam, latents: Tensor, state: Tensor) -> Tensor:
     """
     if not isinstance(glam.decoder, AffineDecoder):
         return latents
-    gain = glam.decoder.gain_at(glam.state(state)).mean(0)
+    gain = glam.decoder.mean_gain(glam.state(state))
     constant = glam.decoder.constant.bias + gain @ glam.latent.mean
     gain = gain * glam.latent.std
     action = latents @ gain.T + constant

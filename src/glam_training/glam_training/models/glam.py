@@ -133,10 +133,17 @@ class Glam(nn.Module):
         state_size: Length of s.
         action_size: Length of u.
         config: Sizes.
+        moves_joints: Whether actions are turns of joints: then the gain of an affine decoder follows the robot state.
     """
 
     def __init__(
-        self, moment_size: int, moment_floor: float, state_size: int, action_size: int, config: GlamConfig
+        self,
+        moment_size: int,
+        moment_floor: float,
+        state_size: int,
+        action_size: int,
+        config: GlamConfig,
+        moves_joints: bool = False,
     ) -> None:
         super().__init__()
         d, size = config.latent_size, (config.width, config.depth, config.dropout)
@@ -149,7 +156,7 @@ class Glam(nn.Module):
         self.action_encoder = MLP(state_size + action_size, 2 * d, *size)
         self.forward_model = MLP(moment_size + d, moment_size, *size)
         if config.affine:
-            self.decoder: nn.Module = AffineDecoder(state_size, d, action_size, *size)
+            self.decoder: nn.Module = AffineDecoder(state_size, d, action_size, *size, moves_joints)
         else:
             self.decoder = MLP(state_size + d, action_size, *size)
 
