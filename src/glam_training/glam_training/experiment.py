@@ -107,7 +107,7 @@ class Switches:
     the forward model."""
     affine: bool = False
     """The decoder is affine in the latent: the mean of two latents is decoded to the mean of their actions. Policies
-    learn what it reads of the latents (`canonical_latents`)."""
+    learn what it reads of the latents (`CanonicalLatents`)."""
     prediction: Literal["observation", "objects"] | None = None
     """What o and o' are in stage 1; None is the method's own choice (GLAM: observation, GLAM-O: objects)."""
 

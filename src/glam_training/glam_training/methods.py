@@ -30,6 +30,7 @@ from glam_training.fit import OptimConfig
 from glam_training.group_fit import PHASES, Course, take_courses
 from glam_training.group_training import Fit, Group
 from glam_training.models.blocks import ActionScale
+from glam_training.models.canonical import CanonicalLatents
 from glam_training.models.latent import LatentModel
 from glam_training.models.mip import Mip, MipConfig
 from glam_training.models.objectives import PolicyObjective
@@ -157,7 +158,10 @@ def load(out: Path) -> Trained:
         model.eval()
     latent = experiment.method in LATENT_METHODS
     size = experiment.switches.latent_size if latent else contract.action_size
-    output = None if latent else ActionScale(size)
+    output: ActionScale | CanonicalLatents | None = None if latent else ActionScale(size)
+    if run.config.get("canonical", False):
+        actions = contract.action_size * experiment.switches.step
+        size, output = actions, CanonicalLatents(size, actions)
     # As the run was trained: runs from before there was a choice do not say, and have none.
     features = make_features(perception, run.config["sizes"].get("relations", False))
     module = PolicyModule(perception, features, _make_head(experiment, features.size, size), output)

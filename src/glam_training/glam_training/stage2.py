@@ -14,7 +14,7 @@ from glam_training.contract import Contract
 from glam_training.data.sampler import PolicyWindows, policy_windows, target_share
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import ActionScale
-from glam_training.models.canonical import canonical_latents
+from glam_training.models.canonical import CanonicalLatents, make_canonical
 from glam_training.models.mip import Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet, ImagePerception, glimpse_values, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
@@ -36,7 +36,7 @@ class PolicyTrainConfig:
     relations: bool | None = None
     """The policy sees where things are from each other, too; when unset, on slots and on tasks with two arms."""
     canonical: bool = True
-    """The policy learns what an affine decoder reads of the latents (`canonical_latents`); without effect on another
+    """The policy learns what an affine decoder reads of the latents (`CanonicalLatents`); without effect on another
     decoder, and on actions."""
     optim: OptimConfig = OptimConfig(steps=6000, learning_rate=5e-4, weight_decay=1e-4)
     moment_noise: float = 0.02
@@ -70,11 +70,11 @@ def train_policy(config: PolicyTrainConfig) -> Path:
         if not (run.path / MODEL_FILE).exists():
             trained.glam.latent.mean.copy_(relabelled.mean)
             trained.glam.latent.std.copy_(relabelled.std)
-            labels, state = relabelled.latents, relabelled.slots[0].state
+            state = relabelled.slots[0].state
             assert state is not None
-            if config.canonical:
-                labels = [canonical_latents(trained.glam, latents, state) for latents in labels]
-            policy = _train_head(config, trained, relabelled.slots, labels, None, run)
+            canonical = make_canonical(trained.glam, state) if config.canonical else None
+            labels = relabelled.latents if canonical is None else [canonical(z) for z in relabelled.latents]
+            policy = _train_head(config, trained, relabelled.slots, labels, canonical, run)
             decoder = ActionDecoderModule(trained.glam)
             _finish(run, trained.contract, {"policy": policy.state_dict(), "decoder": decoder.state_dict()})
     return config.out
@@ -104,7 +104,10 @@ def load_policy(path: Path) -> TrainedPolicy:
     trained = load_glam(Path(run.config["glam"]))
     latent = run.config["kind"] == "latent"
     size = trained.config.latent_size if latent else contract.action_size
-    output = None if latent else ActionScale(size)
+    output: ActionScale | CanonicalLatents | None = None if latent else ActionScale(size)
+    if latent and run.config.get("canonical", False) and trained.config.affine:
+        actions = contract.action_size * trained.config.step
+        size, output = actions, CanonicalLatents(size, actions)
     policy = _make_policy(trained, mip_config, _saw_relations(run, contract), size, output)
     decoder = ActionDecoderModule(trained.glam) if latent else None
     state = torch.load(path / MODEL_FILE, map_location="cpu", weights_only=True)
@@ -137,16 +140,16 @@ def _train_head(
     trained: TrainedGlam,
     slots: list[Slots],
     labels: list[Tensor],
-    output: ActionScale | None,
+    output: ActionScale | CanonicalLatents | None,
     run: Run,
 ) -> PolicyModule:
-    """Train feature net and head on `labels`, per source (N, A) standardised targets by frame."""
+    """Train feature net and head on `labels`, per source (N, A) by frame: what `output` makes actions or latents of."""
     if config.target_share is not None and not 0.0 < config.target_share <= 1.0:
         raise ConfigurationError(f"target_share must lie in (0, 1], got {config.target_share}")
     torch.manual_seed(config.seed)
     fabric = make_fabric(config.device)
-    k = trained.config.step if output is None else 1
-    span = k if output is None else 0
+    direct = isinstance(output, ActionScale)
+    k, span = (1, 0) if direct else (trained.config.step, trained.config.step)
     history = trained.contract.obs_spec["history"]
     windows = [policy_windows(s.episode_ends, history, config.mip.chunk_length, k, span) for s in slots]
     assert config.relations is not None
@@ -193,7 +196,11 @@ def _saw_relations(run: Run, contract: Contract) -> bool:
 
 
 def _make_policy(
-    trained: TrainedGlam, mip: MipConfig, relations: bool, size: int, output: ActionScale | None
+    trained: TrainedGlam,
+    mip: MipConfig,
+    relations: bool,
+    size: int,
+    output: ActionScale | CanonicalLatents | None,
 ) -> PolicyModule:
     perception = trained.perception
     features = make_features(perception, relations)

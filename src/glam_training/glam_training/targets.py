@@ -14,7 +14,7 @@ from glam_training.experiment import AUXILIARY_METHODS, GLAM_METHODS, LATENT_MET
 from glam_training.fit import OptimConfig
 from glam_training.group_training import Fit, Group
 from glam_training.models.blocks import ActionScale
-from glam_training.models.canonical import canonical_latents
+from glam_training.models.canonical import CanonicalLatents, make_canonical
 from glam_training.models.glam import UNREGULARISED, Glam, GlamConfig
 from glam_training.models.latent import LatentSizes, fit_standardizers
 from glam_training.models.objectives import DecoderObjective, GlamObjective, ModelObjective
@@ -44,13 +44,14 @@ class Targets:
     """What R policies learn to predict.
 
     Attributes:
-        labels: (R, N, A) standardised actions or latents by frame of the pool; zeros where there are none.
+        labels: (R, N, A) standardised actions or latents, or what a decoder reads of these, by frame of the pool; those
+            of frames that no policy learns from mean nothing.
         policy_rows: per run the rows that its policy learns from: the target's, then, where it uses them, the others'.
         spans: for each of those sides, rows after its own that a label needs.
         step: rows from one step of a chunk to the next.
         models: per run the model that made the labels, or None.
         columns: per run the components of an observation that the model sees, or None for all.
-        outputs: per run the scale of the policy's actions, or None for latents.
+        outputs: per run what makes actions, or latents, of a policy's answers; None where these are latents.
     """
 
     labels: Tensor
@@ -59,7 +60,7 @@ class Targets:
     step: int
     models: list[nn.Module | None]
     columns: list[Tensor | None]
-    outputs: list[ActionScale | None]
+    outputs: list[ActionScale | CanonicalLatents | None]
 
 
 def stage_1_shape(experiment: Experiment) -> tuple[Any, ...]:
@@ -294,15 +295,17 @@ class _Stage1:
 
     @torch.no_grad()
     def latent_targets(self) -> Targets:
-        """Standardised latents, canonical ones where the decoder is affine."""
-        labels, rows = [], []
+        """Standardised latents or, where the decoder is affine, what it reads of them."""
+        labels, rows, outputs = [], [], []
         for i, model in enumerate(self.models):
             sides = [self.target[i], *([] if self.others[i] is None else [self.others[i]])]
             z = self.infer(i, sides)
             model.latent.fit(z[torch.cat(sides)])
-            labels.append(canonical_latents(model, model.latent(z), self.pool.state[self.target[i]]))
+            latents = model.latent(z)
+            canonical = make_canonical(model, self.pool.state[self.target[i]])
+            labels.append(latents if canonical is None else canonical(latents))
+            outputs.append(None if canonical is None else canonical.cpu())
             rows.append(tuple(sides))
-        outputs = [None] * len(rows)
         spans = (self.k,) * len(rows[0])
         return Targets(torch.stack(labels), rows, spans, self.k, self.models, list(self.columns), outputs)
 

@@ -14,7 +14,7 @@ from glam_core.errors import ConfigurationError
 from glam_sim.cell import Cell
 from glam_training.models.affine import AffineDecoder
 from glam_training.models.blocks import STATE_FLOOR
-from glam_training.models.canonical import canonical_latents
+from glam_training.models.canonical import make_canonical
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
 from glam_training.models.keypoints import KeypointPerception
 from glam_training.models.latent import LatentSizes, forward_loss
@@ -370,45 +370,47 @@ def test_an_affine_decoder_learns_joint_motions_whose_gain_depends_on_the_state(
     assert float(error) < 0.01
 
 
-def test_canonical_latents_decode_to_the_same_motion_with_the_gripper_open_or_closed():
+def test_canonical_latents_are_the_shortest_with_the_same_motion_and_the_gripper_open_or_closed():
     glam = make_glam(GlamConfig(affine=True)).eval()
-    state, latents = torch.randn(500, STATE), 0.3 * torch.randn(200, 16)
-    glam.state.fit(state)
     glam.action.fit(torch.cat([torch.randn(500, ACTION - 1), torch.rand(500, 1).round()], -1))
     glam.latent.fit(3.0 * torch.randn(500, 16) + 1.0)
-    canonical = canonical_latents(glam, latents, state)
+    latents, states = 0.3 * torch.randn(200, 16), torch.randn(200, STATE)
+    canonical = make_canonical(glam, states)
 
     def decode(y: Tensor) -> Tensor:
-        u = glam.decode(torch.randn(len(y), STATE), glam.latent.inverse(y))  # motions of a tool: the same in all states
+        u = glam.decode(states, glam.latent.inverse(y))
         return u * glam.action.std + glam.action.mean
 
-    before, after = decode(latents), decode(canonical)
-    torch.testing.assert_close(after[:, :-1], before[:, :-1], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(after[:, -1], (before[:, -1] > 0.5).float(), atol=1e-4, rtol=0.0)
-    assert 0.0 < after[:, -1].mean() < 1.0
-    assert torch.linalg.matrix_rank(canonical, atol=1e-3) == ACTION, "as many directions as an action has components"
-    torch.testing.assert_close(canonical_latents(glam, canonical, state), canonical, atol=1e-4, rtol=1e-4)
-    apart = latents + 0.1 * torch.randn(16, 16)[:1] @ (torch.eye(16) - torch.linalg.pinv(gain(glam)) @ gain(glam))
-    torch.testing.assert_close(canonical_latents(glam, apart, state), canonical, atol=1e-4, rtol=1e-4)
+    wanted, read = decode(latents), canonical(latents)
+    shortest = canonical.inverse(read)
+    torch.testing.assert_close(decode(shortest)[:, :-1], wanted[:, :-1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(decode(shortest)[:, -1], (wanted[:, -1] > 0.5).float(), atol=1e-4, rtol=0.0)
+    assert 0.0 < decode(shortest)[:, -1].mean() < 1.0
+    torch.testing.assert_close(canonical(shortest), read, atol=1e-4, rtol=1e-4)
+    unread = torch.eye(16) - canonical.back @ canonical.gain
+    longer = shortest + torch.randn(200, 16) @ unread.T
+    torch.testing.assert_close(canonical(longer), read, atol=1e-4, rtol=1e-4)
+    assert (longer - canonical.back @ -canonical.constant).norm() > (
+        shortest - canonical.back @ -canonical.constant
+    ).norm()
 
 
-def gain(glam: Glam) -> Tensor:
-    return glam.decoder.constant.weight.detach() * glam.latent.std
-
-
-def test_canonical_latents_are_for_the_mean_gain_over_the_targets_states():
+def test_canonical_latents_of_joint_motions_are_for_the_mean_gain_over_the_targets_states():
     glam = make_glam(GlamConfig(affine=True), moves_joints=True).eval()
     nn.init.normal_(glam.decoder.gain.read_out[-1].weight, std=0.05)
-    state, latents = torch.randn(300, STATE), torch.randn(50, 16)
     glam.action.fit(torch.randn(500, ACTION))
-    change = canonical_latents(glam, latents, state) - latents
-    actions = [glam.decode(state, y.expand(len(state), -1)).mean(0) for y in change]
-    still = glam.decode(state, torch.zeros(len(state), 16)).mean(0)
-    torch.testing.assert_close(torch.stack(actions), still.expand(50, -1), atol=1e-4, rtol=0.0)
-    assert change.abs().max() > 0.1
-    assert not torch.allclose(canonical_latents(glam, latents, state[:1]), latents + change, atol=1e-2)
+    states, latents = torch.randn(300, STATE), torch.randn(50, 16)
+    canonical = make_canonical(glam, states)
+    mean = torch.stack([glam.decode(states, y.expand(len(states), -1)).mean(0) for y in latents])
+    torch.testing.assert_close(canonical(latents), mean, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(make_canonical(glam, states[:1])(latents), mean, atol=1e-2)
 
 
-def test_latents_of_a_perceptron_decoder_stay_as_they_are():
-    latents = torch.randn(5, 16)
-    assert canonical_latents(make_glam(GlamConfig()).eval(), latents, torch.randn(3, STATE)) is latents
+def test_an_action_longer_than_a_latent_keeps_the_latent():
+    glam = make_glam(GlamConfig(affine=True, latent_size=3)).eval()
+    canonical, latents = make_canonical(glam, torch.randn(9, STATE)), torch.randn(50, 3)
+    torch.testing.assert_close(canonical.inverse(canonical(latents)), latents, atol=1e-4, rtol=1e-4)
+
+
+def test_a_perceptron_has_no_canonical_latents():
+    assert make_canonical(make_glam(GlamConfig()).eval(), torch.randn(3, STATE)) is None

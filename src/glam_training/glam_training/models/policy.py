@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from glam_training.models.blocks import ActionScale
+from glam_training.models.canonical import CanonicalLatents
 from glam_training.models.glam import Glam
 from glam_training.models.keypoints import KeypointPerception
 from glam_training.models.mip import Mip
@@ -20,7 +21,7 @@ class PolicyModule(nn.Module):
         perception: Frozen slots.
         features: Slots to features, trained with the head.
         mip: The head.
-        output: Undoes the standardisation of actions; None keeps latents standardised.
+        output: What makes raw actions of the head's answers, or standardised latents; None where they are latents.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class PolicyModule(nn.Module):
         perception: ImagePerception | KeypointPerception | ScenePerception,
         features: FeatureNet,
         mip: Mip,
-        output: ActionScale | None,
+        output: ActionScale | CanonicalLatents | None,
     ) -> None:
         super().__init__()
         self.perception = perception
