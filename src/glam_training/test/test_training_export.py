@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from dataclasses import replace
@@ -51,8 +52,8 @@ def folder(tmp_path_factory) -> Path:
             out=folder / "glam",
             model=GlamConfig(latent_size=3, width=16, depth=1, affine=True),
             perception=PerceptionConfig(segmenter_width=4, glimpse_px=8),
-            segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
-            optim=FEW,
+            segmenter=OptimConfig(steps=300, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
+            optim=dataclasses.replace(FEW, steps=100, learning_rate=1e-2, ema_decay=0.9),
             refit=FEW,
             device=CPU,
         )
@@ -134,15 +135,15 @@ def test_the_folder_says_what_it_is(folder):
     assert "Not evaluated yet" in card
     assert "reconstruction" in card
     assert [(phase, cost.steps) for phase, cost in manifest.costs.items()] == [
-        ("segmenter", 60), ("glam", FEW.steps), ("decoder", FEW.steps), ("policy", FEW.steps)
+        ("segmenter", 300), ("glam", 100), ("decoder", FEW.steps), ("policy", FEW.steps)
     ]  # fmt: skip
     for phase, cost in manifest.costs.items():
         assert 0.0 < cost.loader_share < 1.0 and cost.peak_memory_mib > 100 and cost.device.startswith("cpu")
         batch = 16 if phase == "segmenter" else FEW.batch_size
         assert cost.seconds == pytest.approx(batch * cost.steps / cost.examples_per_s, abs=0.06)
-    assert "| segmenter | 60 | " in card
+    assert "| segmenter | 300 | " in card
     (page,) = shipped_costs(folder)
-    assert page.count("| policy | segmenter | 60 | ") == 1 and "| mip | policy | " in page
+    assert page.count("| policy | segmenter | 300 | ") == 1 and "| mip | policy | " in page
     assert shipped_costs(folder / "glam") == []
 
 

@@ -15,6 +15,10 @@ from glam_training.models.affine import AffineDecoder
 from glam_training.models.blocks import ActionScale
 from glam_training.models.latent import LatentModel
 
+LEAST_GAIN = 0.01
+"""A direction in which the decoder reads less, in standard deviations of an action per one of the latents, counts as
+not read: a policy would have to answer with latents a hundred times as long as any that was seen."""
+
 
 class CanonicalLatents(nn.Module):
     """Between standardised latents y (..., d) and what an affine decoder reads of them, u (..., A) standardised
@@ -53,7 +57,7 @@ class CanonicalLatents(nn.Module):
         self.scale.load_state_dict(model.action.state_dict())
         self.gain.copy_(gain * model.latent.std)
         self.constant.copy_(model.decoder.constant.bias + gain @ model.latent.mean)
-        self.back.copy_(torch.linalg.pinv(self.gain))
+        self.back.copy_(torch.linalg.pinv(self.gain, atol=LEAST_GAIN, rtol=0.0))
 
     @torch.no_grad()
     def forward(self, latents: Tensor) -> Tensor:
