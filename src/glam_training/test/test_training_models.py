@@ -412,5 +412,16 @@ def test_an_action_longer_than_a_latent_keeps_the_latent():
     torch.testing.assert_close(canonical.inverse(canonical(latents)), latents, atol=1e-4, rtol=1e-4)
 
 
+def test_a_direction_that_the_decoder_hardly_reads_is_not_blown_up():
+    glam = make_glam(GlamConfig(affine=True)).eval()
+    with torch.no_grad():
+        glam.decoder.constant.weight[-1] *= 1e-3  # a gripper that no demonstration closes
+    canonical = make_canonical(glam, torch.randn(9, STATE))
+    actions = torch.randn(50, ACTION)
+    latents = canonical.inverse(actions)
+    assert latents.abs().max() < 20.0
+    torch.testing.assert_close(canonical(latents)[:, :-1], actions[:, :-1], atol=0.02, rtol=0.0)
+
+
 def test_a_perceptron_has_no_canonical_latents():
     assert make_canonical(make_glam(GlamConfig()).eval(), torch.randn(3, STATE)) is None

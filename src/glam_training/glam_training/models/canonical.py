@@ -15,9 +15,9 @@ from glam_training.models.affine import AffineDecoder
 from glam_training.models.blocks import ActionScale
 from glam_training.models.latent import LatentModel
 
-LEAST_GAIN = 0.01
-"""A direction in which the decoder reads less, in standard deviations of an action per one of the latents, counts as
-not read: a policy would have to answer with latents a hundred times as long as any that was seen."""
+LEAST_GAIN = 0.1
+"""A direction that the decoder reads less than this much as strongly as the strongest one counts as not read. Actions
+hardly vary in it, and what a policy gets wrong there would be blown up in the latent."""
 
 
 class CanonicalLatents(nn.Module):
@@ -57,7 +57,7 @@ class CanonicalLatents(nn.Module):
         self.scale.load_state_dict(model.action.state_dict())
         self.gain.copy_(gain * model.latent.std)
         self.constant.copy_(model.decoder.constant.bias + gain @ model.latent.mean)
-        self.back.copy_(torch.linalg.pinv(self.gain, atol=LEAST_GAIN, rtol=0.0))
+        self.back.copy_(torch.linalg.pinv(self.gain, rtol=LEAST_GAIN))
 
     @torch.no_grad()
     def forward(self, latents: Tensor) -> Tensor:
