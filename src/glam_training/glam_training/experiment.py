@@ -106,8 +106,8 @@ class Switches:
     """While stage 1 trains: noise on observations and robot states, dropout, and little weight of target transitions in
     the forward model."""
     affine: bool = False
-    """The decoder is affine in the latent: the mean of two latents is decoded to the mean of their actions. Policies
-    learn what it reads of the latents (`CanonicalLatents`)."""
+    """The decoder is affine in the latent: the mean of two latents is decoded to the mean of their actions. In tool
+    space policies learn what it reads of the latents (`CanonicalLatents`)."""
     prediction: Literal["observation", "objects"] | None = None
     """What o and o' are in stage 1; None is the method's own choice (GLAM: observation, GLAM-O: objects)."""
 

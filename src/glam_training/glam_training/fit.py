@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from glam_core.errors import DataError
 from glam_training.costs import PhaseCost, add_cost, measured_memory, milliseconds
-from glam_training.run import Run
+from glam_training.run import Run, load_weights
 
 Batch = Any
 Draw = Callable[[torch.Generator], Batch]
@@ -112,8 +112,8 @@ def fit(
     model, optimizer = fabric.setup(objective, optimizer)
     start = 0
     if (state := run.latest(phase)) is not None:
-        objective.load_state_dict(state["model"])
-        ema.load_state_dict(state["ema"])
+        load_weights(objective, state["model"], run.path)
+        load_weights(ema, state["ema"], run.path)
         optimizer.load_state_dict(state["optimizer"])
         start = int(state["step"])
         run.rewind(start, f"{phase}/")

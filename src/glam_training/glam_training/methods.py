@@ -319,9 +319,14 @@ def _config(experiment: Experiment) -> dict[str, Any]:
         "perception": plain(PerceptionConfig()),
         "least_target_share": LEAST_TARGET_SHARE,
         "steady": experiment.on_slots,
-        "canonical": experiment.switches.affine,
         "seed": experiment.seed,
+        **({"canonical": True} if _learns_canonical(experiment) else {}),
     }
+
+
+def _learns_canonical(experiment: Experiment) -> bool:
+    """Whether policies learn what the decoder reads of latents (`has_canonical`)."""
+    return experiment.switches.affine and experiment.action_space == "tool"
 
 
 def _seen(columns: Tensor | None, moment_size: int) -> int:

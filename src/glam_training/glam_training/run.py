@@ -186,7 +186,9 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], folder: Path) -
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{folder} holds weights of another version of this code ({reason}); train it again") from None
+        raise DataError(
+            f"{folder} holds weights of another version of this code ({reason}); delete it and train it again"
+        ) from None
 
 
 def read_tensors(path: Path) -> Any:

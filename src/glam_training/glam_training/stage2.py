@@ -14,7 +14,7 @@ from glam_training.contract import Contract
 from glam_training.data.sampler import PolicyWindows, policy_windows, target_share
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.blocks import ActionScale
-from glam_training.models.canonical import CanonicalLatents, make_canonical
+from glam_training.models.canonical import CanonicalLatents, has_canonical, make_canonical
 from glam_training.models.mip import Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet, ImagePerception, glimpse_values, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
@@ -37,7 +37,7 @@ class PolicyTrainConfig:
     """The policy sees where things are from each other, too; when unset, on slots and on tasks with two arms."""
     canonical: bool = True
     """The policy learns what an affine decoder reads of the latents (`CanonicalLatents`); without effect on another
-    decoder, and on actions."""
+    decoder, on one of joint motions, and on a policy of actions."""
     optim: OptimConfig = OptimConfig(steps=6000, learning_rate=5e-4, weight_decay=1e-4)
     moment_noise: float = 0.02
     """Noise on the slots' moments while training, in standard deviations."""
@@ -70,9 +70,7 @@ def train_policy(config: PolicyTrainConfig) -> Path:
         if not (run.path / MODEL_FILE).exists():
             trained.glam.latent.mean.copy_(relabelled.mean)
             trained.glam.latent.std.copy_(relabelled.std)
-            state = relabelled.slots[0].state
-            assert state is not None
-            canonical = make_canonical(trained.glam, state) if config.canonical else None
+            canonical = make_canonical(trained.glam) if config.canonical else None
             labels = relabelled.latents if canonical is None else [canonical(z) for z in relabelled.latents]
             policy = _train_head(config, trained, relabelled.slots, labels, canonical, run)
             decoder = ActionDecoderModule(trained.glam)
@@ -105,7 +103,7 @@ def load_policy(path: Path) -> TrainedPolicy:
     latent = run.config["kind"] == "latent"
     size = trained.config.latent_size if latent else contract.action_size
     output: ActionScale | CanonicalLatents | None = None if latent else ActionScale(size)
-    if latent and run.config.get("canonical", False) and trained.config.affine:
+    if latent and run.config.get("canonical", False) and has_canonical(trained.glam.decoder):
         actions = contract.action_size * trained.config.step
         size, output = actions, CanonicalLatents(size, actions)
     policy = _make_policy(trained, mip_config, _saw_relations(run, contract), size, output)
@@ -143,7 +141,7 @@ def _train_head(
     output: ActionScale | CanonicalLatents | None,
     run: Run,
 ) -> PolicyModule:
-    """Train feature net and head on `labels`, per source (N, A) by frame: what `output` makes actions or latents of."""
+    """Train feature net and head on `labels`: per source (N, A), by frame what the head is to answer."""
     if config.target_share is not None and not 0.0 < config.target_share <= 1.0:
         raise ConfigurationError(f"target_share must lie in (0, 1], got {config.target_share}")
     torch.manual_seed(config.seed)

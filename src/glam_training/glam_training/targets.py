@@ -302,7 +302,7 @@ class _Stage1:
             z = self.infer(i, sides)
             model.latent.fit(z[torch.cat(sides)])
             latents = model.latent(z)
-            canonical = make_canonical(model, self.pool.state[self.target[i]])
+            canonical = make_canonical(model)
             labels.append(latents if canonical is None else canonical(latents))
             outputs.append(None if canonical is None else canonical.cpu())
             rows.append(tuple(sides))

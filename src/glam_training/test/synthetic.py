@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glam_core.spec import ActionSpec, ImageSpec, ObsSpec, VectorSpec, robot_state_spec
+from glam_core.spec import ActionSpec, ImageSpec, ObsSpec, VectorSpec, joint_action_spec, robot_state_spec
 from glam_training.data.store import Provenance, Store, StoreInfo
 
 SIZE = 32
@@ -56,15 +56,16 @@ def make_store(
     seed: int = 0,
     size: int = SIZE,
     mask_classes: tuple[str, ...] = ("cube", "fingers"),
+    joints: bool = False,
 ) -> Store:
-    """A store of synthetic episodes."""
+    """A store of synthetic episodes; with `joints`, two joints do what moves the tool."""
     info = StoreInfo(
         task="lift",
         embodiment="gen3",
         source="synthetic",
         obs_spec=ObsSpec(images=(ImageSpec(name="front", height=size, width=size),) if images else ()),
-        action_spec=ActionSpec(),
-        state_spec=robot_state_spec(("arm",)),
+        action_spec=joint_action_spec() if joints else ActionSpec(),
+        state_spec=robot_state_spec(("arm",), with_joints=joints),
         scene_spec=VectorSpec(name="scene", components=("tool_x", "tool_y", "cube_x", "cube_y"), units=("m",) * 4),
         has_actions=has_actions,
         mask_classes=mask_classes if masks and images else (),
@@ -73,6 +74,10 @@ def make_store(
     store = Store.create(path, info)
     for i in range(episodes):
         episode = make_episode(seed + i, speed=speed, size=size)
+        if joints:
+            for key, length in (("action", 8), ("state", 24)):
+                values = episode.arrays[key]
+                episode.arrays[key] = np.pad(values, ((0, 0), (0, length - values.shape[1])))
         for key in set(episode.arrays) - set(info.columns()):
             del episode.arrays[key]
         store.append(episode)

@@ -171,11 +171,13 @@ def test_a_policy_learns_what_the_decoder_reads_unless_told_otherwise(stores, tm
     found = []
     train_head = stage2_module._train_head
     monkeypatch.setattr(stage2_module, "_train_head", lambda *args: found.append(args[3]) or train_head(*args))
-    config = dataclasses.replace(stage2(run, tmp_path / "policy"), optim=few, canonical=canonical)
+    told = {} if canonical else {"canonical": False}
+    config = dataclasses.replace(stage2(run, tmp_path / "policy"), optim=few, **told)
     trained, relabelled = load_policy(train_policy(config)), relabel(run)
     for labels, latents in zip(found[0], relabelled.latents, strict=True):
-        torch.testing.assert_close(labels, trained.policy.output(latents) if canonical else latents)
-        assert labels.shape[1] == (5 if canonical else 8)
+        read = trained.decoder(latents, torch.randn(len(latents), 10))
+        got = trained.decoder.action.inverse(labels) if canonical else labels
+        torch.testing.assert_close(got, read if canonical else latents, atol=1e-4, rtol=1e-4)
     assert trained.policy(relabelled.slots[0].moments[:3, None]).shape == (3, 4, 8)
     if not canonical:  # runs from before there was a choice do not say
         record = Run.open(config.out).record
@@ -253,10 +255,17 @@ def test_a_run_from_before_the_affine_decoder_is_read_with_its_perceptron(stores
 def test_weights_of_another_version_are_refused_in_words(stores, tmp_path):
     glam_run = train_glam(stage1(stores, tmp_path / "glam"))
     state = torch.load(glam_run / "model.pt", weights_only=True)
-    state["glam"]["latent.stretch"] = torch.eye(4)
+    state["glam"]["decoder.gain.lift.bias"] = torch.zeros(64)  # from when the gain always followed the state
     torch.save(state, glam_run / "model.pt")
-    with pytest.raises(DataError, match="weights of another version of this code.*train it again"):
+    again = "weights of another version of this code.*delete it and train it again"
+    with pytest.raises(DataError, match=again):
         load_glam(glam_run)
+    (glam_run / "model.pt").unlink()  # cut short before its end
+    phase = torch.load(glam_run / "glam.pt", weights_only=True)
+    phase["model"]["glam.decoder.gain.lift.bias"] = torch.zeros(64)
+    torch.save(phase, glam_run / "glam.pt")
+    with pytest.raises(DataError, match=again):
+        train_glam(stage1(stores, tmp_path / "glam"))
 
 
 def test_episodes_too_short_are_refused_before_anything_is_trained(stores, tmp_path):

@@ -8,9 +8,9 @@ motion, and the robot waits for good. An action that is affine in the latent is 
     u = (A_0 + A(s)) z + b      actions that are turns of joints
 
 Which joints turn for a motion depends on where they are, so there a perceptron of the robot state changes the gain.
-Where nothing calls for it, it must not: with a few demonstrations it learns when their grippers are closed, and reads
-the same latent as "open" or "close" by where the robot is. And nothing depends on the robot state alone, so the decoder
-cannot learn the target's few demonstrations by heart and play them back.
+Elsewhere the gain must not follow the state: from a few demonstrations such a perceptron learns where their grippers
+are closed, and the same latent is read as open or closed depending on where the robot is. Nothing ever depends on the
+state alone, so the decoder cannot learn the target's few demonstrations by heart and play them back.
 """
 
 from __future__ import annotations
@@ -49,12 +49,6 @@ class AffineDecoder(nn.Module):
         """Map standardised states next to latents, (B, S + d), to standardised actions (B, A)."""
         s, z = x.split(self.sizes, dim=-1)
         action = self.constant(z)
-        return action if self.gain is None else action + (self._change(self.gain, s) * z[..., None, :]).sum(-1)
-
-    def mean_gain(self, s: Tensor) -> Tensor:
-        """A, or the mean of A_0 + A(s) over standardised states (B, S): (A, d)."""
-        constant = self.constant.weight
-        return constant if self.gain is None else constant + self._change(self.gain, s).mean(0)
-
-    def _change(self, gain: MLP, s: Tensor) -> Tensor:
-        return gain(s).unflatten(-1, (-1, self.sizes[1]))
+        if self.gain is None:
+            return action
+        return action + (self.gain(s).unflatten(-1, (-1, self.sizes[1])) * z[..., None, :]).sum(-1)

@@ -1,8 +1,8 @@
 """Latents as an affine decoder reads them: what a policy learns to predict.
 
 A latent has more directions than an action. The decoder does not read the others; there lies what the forward model
-wants to know of a scene's change and no policy can foresee, and a policy that regresses latents spends itself on it.
-So the policy's head answers with what the decoder is to read, as many numbers as an action has, and the last layer,
+wants to know of a scene's change and a policy can hardly foresee, and a policy that regresses latents spends itself on
+it. So the policy's head answers with what the decoder is to read, as many numbers as an action has, and the last layer,
 which is not trained, makes the shortest latent of them.
 """
 
@@ -16,17 +16,17 @@ from glam_training.models.blocks import ActionScale
 from glam_training.models.latent import LatentModel
 
 LEAST_GAIN = 0.1
-"""A direction that the decoder reads less than this much as strongly as the strongest one counts as not read. Actions
-hardly vary in it, and what a policy gets wrong there would be blown up in the latent."""
+"""Directions that the decoder reads less than this much as strongly as the strongest count as not read. Actions hardly
+vary in them, and what a policy gets wrong there would be blown up in the latent."""
 
 
 class CanonicalLatents(nn.Module):
     """Between standardised latents y (..., d) and what an affine decoder reads of them, u (..., A) standardised
     actions.
 
-    With u = G y + c, the way back is y = G^+ u - G^+ c, where G^+ is the pseudo-inverse: of all latents that are read
-    as u the shortest, or, if an action is longer than a latent, that which is read most nearly as u. Where the gain
-    follows the robot state, G is its mean over the target's states, as that of other sources is not known.
+    With u = G y + c, the way back is y = G^+ (u - c), where G^+ is the pseudo-inverse: of all latents that are read as
+    u the shortest or, if there is none, that which is read most nearly as u; either but for directions that are hardly
+    read (`LEAST_GAIN`).
 
     Args:
         latent: d.
@@ -45,19 +45,21 @@ class CanonicalLatents(nn.Module):
         self.register_buffer("back", torch.zeros(latent, action))
 
     @torch.no_grad()
-    def fit(self, model: LatentModel, state: Tensor) -> None:
+    def fit(self, model: LatentModel) -> None:
         """Take the gain from a decoder.
 
         Args:
-            model: with an affine decoder, in evaluation mode, its latents' standardiser fitted.
-            state: (N, S) raw robot states of the target.
+            model: its decoder is affine, with a constant gain, and its latents' standardiser is fitted.
         """
-        assert isinstance(model.decoder, AffineDecoder), "only an affine decoder has a gain"
-        gain = model.decoder.mean_gain(model.state(state))
+        assert has_canonical(model.decoder), "only an affine decoder with a constant gain has canonical latents"
+        weight, bias, mean, std = (
+            x.detach().cpu().double()
+            for x in (model.decoder.constant.weight, model.decoder.constant.bias, model.latent.mean, model.latent.std)
+        )
         self.scale.load_state_dict(model.action.state_dict())
-        self.gain.copy_(gain * model.latent.std)
-        self.constant.copy_(model.decoder.constant.bias + gain @ model.latent.mean)
-        self.back.copy_(torch.linalg.pinv(self.gain, rtol=LEAST_GAIN))
+        self.gain.copy_(weight * std)
+        self.constant.copy_(bias + weight @ mean)
+        self.back.copy_(torch.linalg.pinv(weight * std, rtol=LEAST_GAIN))
 
     @torch.no_grad()
     def forward(self, latents: Tensor) -> Tensor:
@@ -71,10 +73,15 @@ class CanonicalLatents(nn.Module):
         return (action - self.constant) @ self.back.T
 
 
-def make_canonical(model: LatentModel, state: Tensor) -> CanonicalLatents | None:
-    """Those of a trained model (see `CanonicalLatents.fit`); None if its decoder is not affine."""
-    if not isinstance(model.decoder, AffineDecoder):
+def has_canonical(decoder: nn.Module) -> bool:
+    """Whether a decoder reads the same of a latent in all states: affine, its gain constant."""
+    return isinstance(decoder, AffineDecoder) and decoder.gain is None
+
+
+def make_canonical(model: LatentModel) -> CanonicalLatents | None:
+    """The canonical latents of a trained model, on its device; None if its decoder has none (`has_canonical`)."""
+    if not has_canonical(model.decoder):
         return None
-    canonical = CanonicalLatents(len(model.latent.mean), len(model.action.mean)).to(state.device)
-    canonical.fit(model, state)
+    canonical = CanonicalLatents(len(model.latent.mean), len(model.action.mean)).to(model.latent.mean.device)
+    canonical.fit(model)
     return canonical

@@ -151,7 +151,7 @@ class Glam(nn.Module):
         self.change = Standardizer(moment_size, minimum_std=0.1 * moment_floor)
         self.state = Standardizer(state_size, minimum_std=STATE_FLOOR, noise=config.state_noise)
         self.action = ActionScale(action_size)
-        self.latent = Standardizer(d)  # fitted when the data are relabelled: what the policy predicts has unit variance
+        self.latent = Standardizer(d)  # fitted when the data are relabelled
         self.idm = MLP(2 * moment_size, 2 * d, *size)
         self.action_encoder = MLP(state_size + action_size, 2 * d, *size)
         self.forward_model = MLP(moment_size + d, moment_size, *size)
@@ -170,7 +170,7 @@ class Glam(nn.Module):
         return _gaussian(self.idm(torch.cat([self.observation(moments), change], -1)))
 
     def infer_mean(self, moments: Tensor, next_moments: Tensor) -> Tensor:
-        """Mean of q_phi(z | o, o'), (B, d): what a policy learns to predict."""
+        """Mean of q_phi(z | o, o'), (B, d): what data are labelled with."""
         return self.infer(moments, next_moments).mean
 
     def encode_action(self, s: Tensor, u: Tensor) -> Gaussian:

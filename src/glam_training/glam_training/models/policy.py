@@ -21,7 +21,8 @@ class PolicyModule(nn.Module):
         perception: Frozen slots.
         features: Slots to features, trained with the head.
         mip: The head.
-        output: What makes raw actions of the head's answers, or standardised latents; None where they are latents.
+        output: Turns the head's answers into raw actions (`ActionScale`) or standardised latents (`CanonicalLatents`);
+            None where the answers are latents already.
     """
 
     def __init__(
