@@ -170,6 +170,17 @@ def test_page(records, tmp_path):
     assert {path: path.read_bytes() for path in paths} == before
 
 
+def test_a_curve_shows_where_the_baseline_stands(records, tmp_path):
+    config = ReportConfig(records, tmp_path / "matrix.md", tmp_path)
+    write_report(config)
+    assert "| MIP, slots |" not in config.page.read_text(), "no method has a curve from images yet"
+    write(records, "glam_o", 14, suite="images", target_episodes=10)
+    write_report(config)
+    curve = config.page.read_text().partition("| target demonstrations | 10 | 50 |")[2].partition("![")[0]
+    assert "| GLAM-O, slots | 0.28 " in curve and "| MIP, slots | - | 0.40 " in curve
+    assert "pseudo-labels" not in curve
+
+
 def test_entries_of_another_budget_are_marked(records, tmp_path):
     config = ReportConfig(records, tmp_path / "matrix.md", tmp_path)
     write_report(config)

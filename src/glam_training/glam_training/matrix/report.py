@@ -135,9 +135,11 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
     curves = {
         (variant.title + (f", {encoder}" if encoder else "")): points
         for variant, encoder in itertools.product(variants(METHODS), encoders)
-        if len(points := _points(table, variant.of(replace(base, encoder=encoder)), "target_episodes")) > 1
+        if (points := _points(table, variant.of(replace(base, encoder=encoder)), "target_episodes"))
     }
-    if curves:
+    if any(len(points) > 1 for points in curves.values()):
+        # A single point says nothing but where the baseline stands.
+        curves = {name: points for name, points in curves.items() if len(points) > 1 or name.split(",")[0] == "MIP"}
         title = f"stack_two, {suite}: success against target demonstrations"
         parts.append(f"### Target demonstrations on stack_two\n\n{_curve_table(curves, 'target demonstrations')}")
         shown = {name: p for name, p in curves.items() if name.split(",")[0] in ("MIP", "GLAM", "GLAM-O")}
