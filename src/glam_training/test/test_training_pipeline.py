@@ -49,7 +49,8 @@ def stage1(stores: Path, out: Path, observations: str = "scene", **changes) -> G
         # So few steps learn something only without what slows learning by heart.
         model=dataclasses.replace(UNREGULARISED, latent_size=4, width=64, affine=GlamTrainConfig.model.affine),
         perception=PerceptionConfig(segmenter_width=4, glimpse_px=8, glimpse_samples=8),
-        segmenter=OptimConfig(steps=60, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
+        # With fewer it sees hardly a square, and actions cannot be learnt from what it sees.
+        segmenter=OptimConfig(steps=300, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
         optim=OptimConfig(steps=150, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),
         refit=OptimConfig(steps=50, batch_size=32, warmup_steps=5, ema_decay=0.9),
         tempo=False,
@@ -119,7 +120,7 @@ def test_both_phases_draw_double_tempo_and_the_refit_the_posterior(stores, tmp_p
 def test_pipeline_learns_from_both_sources(stores, tmp_path, observations, tempo):
     glam_run = train_glam(stage1(stores, tmp_path / "glam", observations, tempo=tempo))
     metrics = [m for m in Run.open(glam_run).metrics() if "glam/action_cross" in m]
-    assert metrics[-1]["glam/action_cross"] < 0.6 * metrics[0]["glam/action_cross"]
+    assert metrics[-1]["glam/action_cross"] < 0.1, "the mean action, which takes nothing from what is seen, gives 0.4"
     relabelled = relabel(glam_run)
     assert len(relabelled.latents) == 2
     assert relabelled.slots[1].action is None  # the auxiliary actions never enter
