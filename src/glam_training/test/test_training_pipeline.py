@@ -120,6 +120,7 @@ def test_both_phases_draw_double_tempo_and_the_refit_the_posterior(stores, tmp_p
 def test_pipeline_learns_from_both_sources(stores, tmp_path, observations, tempo):
     glam_run = train_glam(stage1(stores, tmp_path / "glam", observations, tempo=tempo))
     metrics = [m for m in Run.open(glam_run).metrics() if "glam/action_cross" in m]
+    assert metrics[-1]["glam/action_cross"] < 0.6 * metrics[0]["glam/action_cross"]
     assert metrics[-1]["glam/action_cross"] < 0.1, "the mean action, which takes nothing from what is seen, gives 0.4"
     relabelled = relabel(glam_run)
     assert len(relabelled.latents) == 2

@@ -8,8 +8,8 @@ motion, and the robot waits for good. An action that is affine in the latent is 
     u = (A_0 + A(s)) z + b      actions that are turns of joints
 
 Which joints turn for a motion depends on where they are, so there a perceptron of the robot state changes the gain.
-Elsewhere the gain must not follow the state: from a few demonstrations such a perceptron learns where their grippers
-are closed, and the same latent is read as open or closed depending on where the robot is. Nothing ever depends on the
+Elsewhere the gain must not follow the state: fitted to a few demonstrations, such a perceptron read the same latent as
+an open or a closed gripper depending on where the robot was. Nothing ever depends on the
 state alone, so the decoder cannot learn the target's few demonstrations by heart and play them back.
 """
 
