@@ -302,7 +302,7 @@ def _train_policies(
 
     objectives = [PolicyObjective(p.features, p.mip) for p in policies]
     optim = OptimConfig(steps=sizes.policy_steps, learning_rate=5e-4, weight_decay=1e-4)
-    yield Fit(objectives, draw, optim, group, "policy")
+    yield Fit(objectives, draw, optim, group, "policy", bfloat16=True)
     return policies
 
 

@@ -1,7 +1,7 @@
-"""What bfloat16 is worth for the image encoders of the bench: `python scripts/bench_encoders.py`.
+"""What bfloat16 and a cheaper dropout are worth when the bench trains on a CPU: `python scripts/bench_steps.py`.
 
-Times whole steps (loss, gradient, AdamW, average) on made-up images, in 32 bits and in bfloat16 by turns, so that a
-busy computer slows both alike.
+Times whole steps (loss, gradient, AdamW, average) of the image encoders and of a policy from state on made-up data, in
+32 bits and in bfloat16 by turns, so that a busy computer slows both alike; the policy also with torch's own dropout.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ import torch
 import tyro
 from torch import nn
 
+from glam_training.experiment import BUDGETS
 from glam_training.fit import OptimConfig, multiplies_bfloat16
 from glam_training.group_training import Fit, Group, Training
+from glam_training.models import blocks
 from glam_training.models.keypoints import KeypointObjective, KeypointPerception
-from glam_training.models.perception import ImagePerception, PerceptionConfig
+from glam_training.models.mip import Mip, MipConfig
+from glam_training.models.objectives import PolicyObjective
+from glam_training.models.perception import FeatureNet, ImagePerception, PerceptionConfig
 from glam_training.run import Run
 from glam_training.segmenter import SegmenterObjective
 
@@ -37,6 +41,10 @@ class Config:
     cameras: int = 2
     classes: int = 4
     """Objects and fingers."""
+    moments: int = 21
+    """Components of a scene vector."""
+    actions: int = 5
+    """Components of an action."""
     repeats: int = 10
     """Steps of each kind."""
     threads: int = 1
@@ -45,7 +53,7 @@ class Config:
 def main(config: Config) -> None:
     """Print a table."""
     if not multiplies_bfloat16("cpu"):
-        raise SystemExit("this processor has no instructions for bfloat16; encoders train in 32 bits on it")
+        raise SystemExit("this processor has no instructions for bfloat16; the bench trains in 32 bits on it")
     torch.set_num_threads(config.threads)
     shape = (1, config.images, 3, config.size, config.size)
     masks = torch.randint(0, 1 + config.classes, (1, config.images, config.size, config.size), dtype=torch.uint8)
@@ -54,14 +62,36 @@ def main(config: Config) -> None:
     pairs = tuple((torch.rand(half) - 0.5, torch.rand(half) - 0.5) for _ in range(config.cameras))
     perception = ImagePerception(config.cameras, config.classes, PerceptionConfig())
     keypoints = KeypointPerception(config.cameras, PerceptionConfig())
-    print("| encoder | 32 bits, ms per step | bfloat16 | times faster |")
+    print("| network | 32 bits, ms per step | bfloat16 | times faster |")
     print("|---|---|---|---|")
     for name, objective, batch in (
         ("slots", SegmenterObjective(perception), slots),
         ("keypoints", KeypointObjective(keypoints), pairs),
+        ("policy", *_policy(config)),
+        ("policy, torch's dropout", *_with_torch_dropout(*_policy(config))),
     ):
         full, half = _medians(objective, batch, config.repeats)
-        print(f"| {name} | {full:.0f} | {half:.0f} | {full / half:.2f} |")
+        print(f"| {name} | {full:.1f} | {half:.1f} | {full / half:.2f} |", flush=True)
+
+
+def _policy(config: Config) -> tuple[nn.Module, object]:
+    """A policy of the budget "paper", and a batch."""
+    sizes = BUDGETS["paper"]
+    features = FeatureNet(config.moments, 0, 0)
+    mip = MipConfig(sizes.chunk_length, sizes.execute_length, sizes.width, sizes.policy_depth)
+    head = Mip(features.size, config.actions, mip)
+    count = 2 * sizes.batch_size
+    moments, glimpses = torch.randn(1, count, config.moments), torch.zeros(1, count, 0, 3, 1, 1, dtype=torch.uint8)
+    chunk, mask = torch.randn(1, count, *head.shape), torch.ones(1, count, sizes.chunk_length)
+    return PolicyObjective(features, head), (moments, glimpses, chunk, mask)
+
+
+def _with_torch_dropout(objective: nn.Module, batch: object) -> tuple[nn.Module, object]:
+    for module in list(objective.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, blocks.Dropout):
+                setattr(module, name, nn.Dropout(child.probability))
+    return objective, batch
 
 
 def _medians(objective: nn.Module, batch: object, repeats: int) -> tuple[float, float]:
