@@ -1,7 +1,8 @@
 """What bfloat16 and a cheaper dropout are worth when the bench trains on a CPU: `python scripts/bench_steps.py`.
 
 Times whole steps (loss, gradient, AdamW, average) of the image encoders and of a policy from state on made-up data, in
-32 bits and in bfloat16 by turns, so that a busy computer slows both alike; the policy also with torch's own dropout.
+32 bits and in bfloat16 by turns, so that a busy computer slows both alike; the policy once more, after that, with
+torch's own dropout.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Config:
     cameras: int = 2
     classes: int = 4
     """Objects and fingers."""
-    moments: int = 21
-    """Components of a scene vector."""
+    moments: int = 19
+    """Components of a scene vector, as on stack_two."""
     actions: int = 5
     """Components of an action."""
     repeats: int = 10
@@ -100,7 +101,7 @@ def _medians(objective: nn.Module, batch: object, repeats: int) -> tuple[float, 
         trainings = []
         for bfloat16 in (False, True):
             run = Run.create(Path(folder) / str(bfloat16), {"seed": 0}, {})
-            fit = Fit([objective], lambda: batch, OptimConfig(), Group([run], [0], CPU), "encoder", bfloat16)
+            fit = Fit([objective], lambda: batch, OptimConfig(), Group([run], [0], CPU), "steps", bfloat16)
             trainings.append(Training(fit))
         times: list[list[float]] = [[], []]
         for repeat in range(repeats + 1):

@@ -74,11 +74,11 @@ def make_fabric(device: DeviceConfig, precision: str | None = None) -> Fabric:
 
 
 class _MixedBfloat16(MixedPrecision):
-    """Products in bfloat16, batches as they are. Fabric's own rounds batches as well, to eight bits: positions in an
-    image to a tenth of a pixel, and labels."""
+    """bfloat16 for what a network multiplies. Fabric's own rounds batches as well, to eight bits, before anything is
+    done with them: positions in an image to a tenth of a pixel, and labels."""
 
     def convert_input(self, data: Any) -> Any:
-        """The same."""
+        """Leave a batch as it is."""
         return data
 
 

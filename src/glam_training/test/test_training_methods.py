@@ -189,6 +189,18 @@ def test_bfloat16_is_for_products_only_and_only_where_the_cpu_multiplies_it(tmp_
     assert line.linear.weight.dtype == torch.float32 and not torch.equal(line.linear.weight, before)
 
 
+def test_policies_learn_in_bfloat16_and_stage_1_in_32_bits(tmp_path, monkeypatch):
+    rounded, step = {}, Training.step
+    monkeypatch.setattr(
+        Training, "step", lambda self: (rounded.update({self.fit.phase: self.fit.bfloat16}), step(self))
+    )
+    make_store(tmp_path / "target", 6, seed=0)
+    make_store(tmp_path / "auxiliary", 6, has_actions=False, seed=100)
+    stores = Stores(tmp_path / "target", (tmp_path / "auxiliary",))
+    train(Experiment(method="glam_o", **TINY), stores, tmp_path / "run")
+    assert rounded == {"stage_1": False, "decoder": False, "policy": True}
+
+
 class Noisy(Line):
     """The same with noise on its input, drawn anew at every step."""
 

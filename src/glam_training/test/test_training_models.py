@@ -403,9 +403,13 @@ def test_dropout_drops_its_share_anew_for_every_run_and_scales_the_rest(dtype: t
         assert x.dtype == dtype and x.unique().tolist() == pytest.approx([0.0, 4 / 3], rel=4e-3)
         assert float((x == 0).float().mean()) == pytest.approx(0.25, abs=0.005)
         assert not torch.equal(x[0], x[1])
+    rounded = Dropout(0.1)(ones.float())
+    assert float((rounded == 0).float().mean()) == pytest.approx(26 / 256, abs=0.003)
+    assert float(rounded.mean()) == pytest.approx(1.0, abs=0.003)
     assert Dropout(0.0)(ones) is ones and dropout.eval()(ones) is ones
-    with pytest.raises(ConfigurationError, match="less than 1"):
-        Dropout(1.0)
+    for none in (-0.1, 1.0):
+        with pytest.raises(ConfigurationError, match="less than 1"):
+            Dropout(none)
 
 
 def test_a_direction_that_the_decoder_hardly_reads_is_not_blown_up():
