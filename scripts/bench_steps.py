@@ -1,8 +1,7 @@
-"""What bfloat16 and a cheaper dropout are worth when the bench trains on a CPU: `python scripts/bench_steps.py`.
+"""What bfloat16 is worth when the bench trains on a CPU: `python scripts/bench_steps.py`.
 
 Times whole steps (loss, gradient, AdamW, average) of the image encoders and of a policy from state on made-up data, in
-32 bits and in bfloat16 by turns, so that a busy computer slows both alike; the policy once more, after that, with
-torch's own dropout.
+32 bits and in bfloat16 by turns, so that a busy computer slows both alike.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from torch import nn
 from glam_training.experiment import BUDGETS
 from glam_training.fit import OptimConfig, multiplies_bfloat16
 from glam_training.group_training import Fit, Group, Training
-from glam_training.models import blocks
 from glam_training.models.keypoints import KeypointObjective, KeypointPerception
 from glam_training.models.mip import Mip, MipConfig
 from glam_training.models.objectives import PolicyObjective
@@ -69,7 +67,6 @@ def main(config: Config) -> None:
         ("slots", SegmenterObjective(perception), slots),
         ("keypoints", KeypointObjective(keypoints), pairs),
         ("policy", *_policy(config)),
-        ("policy, torch's dropout", *_with_torch_dropout(*_policy(config))),
     ):
         full, half = _medians(objective, batch, config.repeats)
         print(f"| {name} | {full:.1f} | {half:.1f} | {full / half:.2f} |", flush=True)
@@ -85,14 +82,6 @@ def _policy(config: Config) -> tuple[nn.Module, object]:
     moments, glimpses = torch.randn(1, count, config.moments), torch.zeros(1, count, 0, 3, 1, 1, dtype=torch.uint8)
     chunk, mask = torch.randn(1, count, *head.shape), torch.ones(1, count, sizes.chunk_length)
     return PolicyObjective(features, head), (moments, glimpses, chunk, mask)
-
-
-def _with_torch_dropout(objective: nn.Module, batch: object) -> tuple[nn.Module, object]:
-    for module in list(objective.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, blocks.Dropout):
-                setattr(module, name, nn.Dropout(child.probability))
-    return objective, batch
 
 
 def _medians(objective: nn.Module, batch: object, repeats: int) -> tuple[float, float]:

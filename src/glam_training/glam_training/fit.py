@@ -67,8 +67,8 @@ def make_fabric(device: DeviceConfig, precision: str | None = None) -> Fabric:
     if chosen == "auto":
         chosen = "bf16-mixed" if multiplies_bfloat16(kind) else "32-true"
     plugins = [_MixedBfloat16("bf16-mixed", kind)] if chosen == "bf16-mixed" else []
-    precision = None if plugins else chosen
-    fabric = Fabric(accelerator=device.accelerator, devices=device.devices, precision=precision, plugins=plugins)
+    given = None if plugins else chosen
+    fabric = Fabric(accelerator=device.accelerator, devices=device.devices, precision=given, plugins=plugins)
     fabric.launch()
     return fabric
 

@@ -191,9 +191,12 @@ def test_bfloat16_is_for_products_only_and_only_where_the_cpu_multiplies_it(tmp_
 
 def test_policies_learn_in_bfloat16_and_stage_1_in_32_bits(tmp_path, monkeypatch):
     rounded, step = {}, Training.step
-    monkeypatch.setattr(
-        Training, "step", lambda self: (rounded.update({self.fit.phase: self.fit.bfloat16}), step(self))
-    )
+
+    def watched(training: Training) -> None:
+        rounded[training.fit.phase] = training.fit.bfloat16
+        step(training)
+
+    monkeypatch.setattr(Training, "step", watched)
     make_store(tmp_path / "target", 6, seed=0)
     make_store(tmp_path / "auxiliary", 6, has_actions=False, seed=100)
     stores = Stores(tmp_path / "target", (tmp_path / "auxiliary",))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from glam_core.errors import ConfigurationError
 from glam_sim.cell import Cell
 from glam_training.models.affine import AffineDecoder
-from glam_training.models.blocks import STATE_FLOOR, Dropout
+from glam_training.models.blocks import STATE_FLOOR
 from glam_training.models.canonical import make_canonical
 from glam_training.models.glam import UNREGULARISED, Gaussian, Glam, GlamConfig, Transitions, glam_loss, kl, kl_to_prior
 from glam_training.models.keypoints import KeypointPerception
@@ -393,23 +393,6 @@ def test_an_action_longer_than_a_latent_keeps_the_latent():
     glam = make_glam(GlamConfig(affine=True, latent_size=3)).eval()
     canonical, latents = make_canonical(glam), torch.randn(50, 3)
     torch.testing.assert_close(canonical.inverse(canonical(latents)), latents, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dropout_drops_its_share_anew_for_every_run_and_scales_the_rest(dtype: torch.dtype):
-    dropout, ones = Dropout(0.25), torch.ones(2, 301, 333, dtype=dtype)
-    once, mapped = dropout(ones), torch.func.vmap(dropout, randomness="different")(ones)
-    for x in (once, mapped):
-        assert x.dtype == dtype and x.unique().tolist() == pytest.approx([0.0, 4 / 3], rel=4e-3)
-        assert float((x == 0).float().mean()) == pytest.approx(0.25, abs=0.005)
-        assert not torch.equal(x[0], x[1])
-    rounded = Dropout(0.1)(ones.float())
-    assert float((rounded == 0).float().mean()) == pytest.approx(26 / 256, abs=0.003)
-    assert float(rounded.mean()) == pytest.approx(1.0, abs=0.003)
-    assert Dropout(0.0)(ones) is ones and dropout.eval()(ones) is ones
-    for none in (-0.1, 1.0):
-        with pytest.raises(ConfigurationError, match="less than 1"):
-            Dropout(none)
 
 
 def test_a_direction_that_the_decoder_hardly_reads_is_not_blown_up():

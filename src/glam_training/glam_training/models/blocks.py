@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-from glam_core.errors import ConfigurationError
 
 STATE_FLOOR = 0.05
 """Least standard deviation of a component of the robot state (m, 1, rad).
@@ -32,7 +29,7 @@ class MLP(nn.Module):
         self.lift = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(
             nn.Sequential(
-                nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), Dropout(dropout), nn.Linear(width, width)
+                nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, width)
             )
             for _ in range(depth)
         )
@@ -44,37 +41,6 @@ class MLP(nn.Module):
         for block in self.blocks:
             h = h + block(h)
         return self.read_out(h)
-
-
-class Dropout(nn.Module):
-    """Dropout that costs a CPU less: its mask comes from the bytes of 64-bit numbers, eight units per draw instead of
-    one. There the probability is the nearest multiple of 1/256, and what is kept is scaled by that.
-
-    Args:
-        probability: Of dropping a unit while training, at least 0 and less than 1.
-
-    Raises:
-        ConfigurationError: no such probability.
-    """
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        if not 0.0 <= probability < 1.0:
-            raise ConfigurationError(
-                f"the probability of dropout must be at least 0 and less than 1, got {probability}"
-            )
-        self.probability = probability
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
-        if not self.training or self.probability == 0.0:
-            return x
-        if x.device.type != "cpu":
-            return F.dropout(x, self.probability)
-        dropped = min(round(256 * self.probability), 255)
-        words = torch.randint(-(2**63), 2**63 - 1, (-(-x.numel() // 8),))
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
-        return x * (kept * (256 / (256 - dropped))).to(x.dtype)
 
 
 class Standardizer(nn.Module):
