@@ -27,7 +27,7 @@ from glam_training.locks import alone_in
 from glam_training.models.keypoints import KeypointObjective, KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, to_network_range
 from glam_training.run import Run, read_tensors
-from glam_training.segmenter import SegmenterObjective
+from glam_training.segmenter import SegmenterObjective, photometric
 
 ENCODER_FILE = "perception.pt"
 """Not the name of the phase that trains it, whose checkpoint stands beside it."""
@@ -53,10 +53,12 @@ class Frames:
     episode_ends: np.ndarray
 
 
-def read_frames(store: Store, episodes: np.ndarray, cameras: Sequence[str], masks: bool) -> Frames:
-    """Read the images, and the masks if asked for, of some episodes."""
+def read_frames(
+    store: Store, episodes: np.ndarray, cameras: Sequence[str], masks: bool, scratch: Path | None = None
+) -> Frames:
+    """Read the images, and the masks if asked for, of some episodes; memory-mapped in `scratch`, if given."""
     keys = [f"images/{camera}" for camera in cameras] + [f"masks/{camera}" for camera in cameras if masks]
-    arrays = list(store.load_episodes(keys, episodes.tolist()).values())
+    arrays = list(store.load_episodes(keys, episodes.tolist(), scratch).values())
     slices = store.episode_slices()
     ends = np.cumsum([slices[i].stop - slices[i].start for i in episodes])
     return Frames(arrays[: len(cameras)], arrays[len(cameras) :], ends)
@@ -73,7 +75,7 @@ def train_encoder(
     contract: Contract,
     folder: Path,
     fingerprints: dict[str, str],
-    read: Callable[[], list[Frames]],
+    read: Callable[[Path], list[Frames]],
     device: torch.device,
 ) -> ImagePerception | KeypointPerception:
     """Train the encoder of an experiment, or load the one that stands in `folder`.
@@ -83,7 +85,7 @@ def train_encoder(
         contract: cameras and slots.
         folder: of the encoder; an unfinished one is resumed.
         fingerprints: of the stores.
-        read: reads the frames of all sources.
+        read: reads the frames of all sources, memory-mapped on the disk of a folder.
         device: where to train.
 
     Returns:
@@ -100,7 +102,7 @@ def train_encoder(
         perception = contract.make_perception(PerceptionConfig())
         path = folder / ENCODER_FILE
         if not path.exists():
-            _fit(perception, read(), experiment, Group([run], [experiment.seed], device))
+            _fit(perception, read(folder), experiment, Group([run], [experiment.seed], device))
             partial = path.with_suffix(".partial")
             torch.save(perception.cpu().state_dict(), partial)
             partial.replace(path)
@@ -129,7 +131,7 @@ def _fit(
     perception: ImagePerception | KeypointPerception, frames: list[Frames], experiment: Experiment, group: Group
 ) -> None:
     optim = OptimConfig(steps=experiment.sizes.encoder_steps, learning_rate=2e-3, ema_decay=0.99)
-    batches = _Draw(frames, group.device)
+    batches = EncoderBatches(frames, group.device)
     if isinstance(perception, ImagePerception):
         objective, draw = SegmenterObjective(perception), batches.masked
     else:
@@ -138,8 +140,8 @@ def _fit(
     fit_group([objective.to(group.device)], draw, optim, group, "encoder", bfloat16=True)
 
 
-class _Draw:
-    """Batches from all sources in equal parts, with colours and brightness changed; images stay uint8 on the device."""
+class EncoderBatches:
+    """Batches from all sources in equal parts, with colours and brightness changed; all of them uint8 on the device."""
 
     def __init__(self, frames: list[Frames], device: torch.device) -> None:
         cameras = range(len(frames[0].images))
@@ -175,14 +177,6 @@ class _Draw:
         """About `count` rows, as many of each source."""
         share = max(1, count // len(self._last))
         return [torch.randint(len(last), (share,), device=self._device) for last in self._last]
-
-
-def photometric(image: Tensor) -> Tensor:
-    """Random colour gains and brightness per image (or pair); (B, ..., 3, H, W) in [-0.5, 0.5]."""
-    shape = (image.shape[0], *[1] * (image.ndim - 4))
-    gain = 1.0 + 0.15 * torch.randn(*shape, 3, 1, 1, device=image.device)
-    offset = 0.06 * torch.randn(*shape, 1, 1, 1, device=image.device)
-    return image * gain + offset
 
 
 def require_folder(encoders: Path | None) -> Path:

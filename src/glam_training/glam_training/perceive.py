@@ -149,12 +149,12 @@ class _Eyes:
         counts = [experiment.target_episodes, *[experiment.auxiliary_episodes] * (len(sources) - 1)]
         masks = experiment.encoder_kind == "slots"
 
-        def read() -> list[Frames]:
+        def read(scratch: Path) -> list[Frames]:
             chosen = [
                 choose_episodes(s.num_episodes, n, experiment.seed, str(s.path))
                 for s, n in zip(sources, counts, strict=True)
             ]
-            return [read_frames(s, e, contract.cameras, masks) for s, e in zip(sources, chosen, strict=True)]
+            return [read_frames(s, e, contract.cameras, masks, scratch) for s, e in zip(sources, chosen, strict=True)]
 
         self.perception = train_encoder(experiment, contract, self._folder, fingerprints, read, device)
 
@@ -162,7 +162,7 @@ class _Eyes:
         """Moments and glimpses of some episodes."""
         path = self._folder / f"{store.fingerprint[:16]}-{len(episodes)}.pt"
         if not path.exists():
-            frames = read_frames(store, episodes, self._cameras, masks=False)
+            frames = read_frames(store, episodes, self._cameras, masks=False, scratch=self._folder)
             seen = perceive_frames(self.perception, frames, self._device)
             partial = path.with_suffix(".partial")
             torch.save(seen, partial)

@@ -40,7 +40,8 @@ def train_segmenter(
     data = []
     for source in sources:
         keys = [f"{kind}/{camera}" for kind in ("images", "masks") for camera in cameras]
-        arrays = {key: torch.from_numpy(values) for key, values in source.store.load(keys, source.episodes).items()}
+        loaded = source.store.load(keys, source.episodes, scratch=run.path)
+        arrays = {key: torch.from_numpy(values) for key, values in loaded.items()}
         data.append([(arrays[f"images/{camera}"], arrays[f"masks/{camera}"]) for camera in cameras])
     share = max(1, optim.batch_size // len(sources))
 
@@ -50,7 +51,7 @@ def train_segmenter(
         for camera in range(len(cameras)):
             images = torch.cat([d[camera][0][r] for d, r in zip(data, rows, strict=True)])
             masks = torch.cat([d[camera][1][r] for d, r in zip(data, rows, strict=True)])
-            batch.append((_photometric(to_network_range(images), generator).to(fabric.device), masks.to(fabric.device)))
+            batch.append((photometric(to_network_range(images), generator).to(fabric.device), masks.to(fabric.device)))
         return batch
 
     objective = fit(SegmenterObjective(perception), draw, optim, run=run, fabric=fabric, phase="segmenter", seed=seed)
@@ -87,9 +88,9 @@ def class_shares(mask: Tensor, classes: int) -> Tensor:
     return 0.25 * (rows[..., ::2] + rows[..., 1::2]).float()
 
 
-def _photometric(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Random brightness, contrast and colour gains per image; images (B, 3, H, W) in [-0.5, 0.5]."""
-    batch = image.shape[0]
-    gain = 1.0 + 0.15 * torch.randn(batch, 3, 1, 1, generator=generator)
-    offset = 0.06 * torch.randn(batch, 1, 1, 1, generator=generator)
+def photometric(image: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Random colour gains and brightness per image (or pair); (B, ..., 3, H, W) in [-0.5, 0.5]."""
+    shape = (image.shape[0], *[1] * (image.ndim - 4))
+    gain = 1.0 + 0.15 * torch.randn(*shape, 3, 1, 1, generator=generator, device=image.device)
+    offset = 0.06 * torch.randn(*shape, 1, 1, 1, generator=generator, device=image.device)
     return image * gain + offset

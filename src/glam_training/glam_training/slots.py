@@ -144,7 +144,8 @@ def compute_slots(
     folder = cache / f"{source.store.path.name}-{source.store.fingerprint[:12]}-{source.frames}"
     paths = {name: folder / f"{name}.npy" for name in ("moments", "glimpses")}
     if not all(path.exists() for path in paths.values()):
-        arrays = source.store.load(keys, source.episodes)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = source.store.load(keys, source.episodes, scratch=folder)
         inputs = [arrays.pop(key) for key in keys]
         device = next((p.device for p in perception.parameters()), torch.device("cpu"))
         moments, patches = [], []
@@ -153,7 +154,6 @@ def compute_slots(
             m, g = perception(*batch)
             moments.append(m.float().cpu().numpy())
             patches.append(((g + 0.5) * 255.0).round().clamp(0, 255).byte().cpu().numpy())
-        folder.mkdir(parents=True, exist_ok=True)
         for name, values in (("moments", np.concatenate(moments)), ("glimpses", np.concatenate(patches))):
             partial = folder / f"{name}.partial.npy"
             np.save(partial, values, allow_pickle=False)

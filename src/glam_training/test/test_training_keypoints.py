@@ -10,7 +10,7 @@ from synthetic import make_episode
 
 from glam_training import encoders
 from glam_training.config import plain
-from glam_training.encoders import Frames, photometric
+from glam_training.encoders import Frames
 from glam_training.fit import OptimConfig
 from glam_training.group_fit import fit_group
 from glam_training.group_training import Group
@@ -18,6 +18,7 @@ from glam_training.models.follow import Follower
 from glam_training.models.keypoints import KeypointObjective, KeypointPerception, keypoints_of
 from glam_training.models.perception import PerceptionConfig
 from glam_training.run import Run
+from glam_training.segmenter import photometric
 
 
 def test_a_keypoint_is_the_centre_of_its_map():
@@ -50,7 +51,7 @@ def test_keypoints_follow_what_moves_in_a_made_up_world(tmp_path: Path, monkeypa
     ends = torch.arange(20, 801, 20).numpy()
     torch.manual_seed(0)
     perception = KeypointPerception(1, PerceptionConfig(segmenter_width=8, keypoints=6))
-    draw = encoders._Draw([Frames([images], [], ends)], torch.device("cpu"))
+    draw = encoders.EncoderBatches([Frames([images], [], ends)], torch.device("cpu"))
     with Run.create(tmp_path / "run", plain({"seed": 0}), {}) as run:
         optim = OptimConfig(steps=150, learning_rate=3e-3, warmup_steps=20, ema_decay=0.95)
         fit_group([KeypointObjective(perception)], draw.pairs, optim, Group([run], [0], torch.device("cpu")), "encoder")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -153,6 +155,31 @@ def test_some_episodes_in_any_order(tmp_path):
     for key in ("action", "state"):
         with pytest.raises(DataError, match="hidden from training"):
             store.load_episodes([key], [0])
+
+
+def test_arrays_on_disk_are_those_in_memory_and_leave_nothing(tmp_path):
+    store = Store.create(tmp_path / "store", make_info(has_actions=False))
+    for seed in range(4):
+        store.append(make_episode(seed, frames=600))  # more than is read at once
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    key = "images/front"
+    for read in (lambda **on: store.load([key], 3, **on), lambda **on: store.load_episodes([key], [2, 0], **on)):
+        on_disk = read(scratch=scratch)[key]
+        np.testing.assert_array_equal(on_disk, read()[key])
+        assert isinstance(on_disk, np.memmap)
+    assert not list(scratch.iterdir())
+
+
+def test_a_full_disk_is_named_before_it_is_written_to(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = Store.create(tmp_path / "store", make_info())
+    store.append(make_episode(0))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match=r"no room for .* GB of frames in .*No space left on device.*; free some"):
+        store.load(["images/front"], scratch=tmp_path)
 
 
 def test_open_errors(tmp_path):

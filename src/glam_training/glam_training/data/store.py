@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from glam_core.spec import ActionSpec, ObsSpec, VectorSpec
 
 SCHEMA_VERSION = 1
 CHUNK_FRAMES = 64
+_READ_FRAMES = 16 * CHUNK_FRAMES  # so that a reader needs little more than its result
 INFO_FILE = "info.json"
 
 _CODEC = BloscCodec(cname="zstd", clevel=1, shuffle="noshuffle")
@@ -199,53 +201,50 @@ class Store:
         starts = np.concatenate([[0], self.episode_ends[:-1]]) if self.num_episodes else []
         return [slice(int(start), int(end)) for start, end in zip(starts, self.episode_ends, strict=True)]
 
-    def load(self, keys: Iterable[str], episodes: int | None = None) -> dict[str, np.ndarray]:
-        """Read whole arrays into memory.
+    def load(
+        self, keys: Iterable[str], episodes: int | None = None, scratch: Path | None = None
+    ) -> dict[str, np.ndarray]:
+        """Read whole arrays.
 
         Args:
             keys: for instance "images/front", "state", "action".
             episodes: read only so many episodes from the beginning; all when None.
+            scratch: folder on whose disk the arrays lie, memory-mapped, for as long as they are used (images of some
+                hundred episodes need many gigabytes); in memory when None.
 
         Returns:
             One array of N rows per key.
 
         Raises:
-            DataError: an unknown key, hidden actions, or more episodes asked for than there are.
+            DataError: an unknown key, hidden actions, more episodes asked for than there are, or no room on the disk.
         """
         keys = tuple(keys)
         self._refuse_hidden(keys)
-        return self.load_hidden(keys, episodes)
+        return self.load_hidden(keys, episodes, scratch)
 
-    def load_hidden(self, keys: Iterable[str], episodes: int | None = None) -> dict[str, np.ndarray]:
+    def load_hidden(
+        self, keys: Iterable[str], episodes: int | None = None, scratch: Path | None = None
+    ) -> dict[str, np.ndarray]:
         """As `load`, with what an auxiliary source hides too: for measurements and rivals that need it."""
         if episodes is not None and not 0 < episodes <= self.num_episodes:
             raise DataError(f"{self.path} has {self.num_episodes} episodes, {episodes} were asked for")
         frames = self.num_frames if episodes is None else int(self.episode_ends[episodes - 1])
-        arrays = {}
-        for key in keys:
-            if key not in self.keys:
-                raise DataError(f"{self.path}: {closest(key, self.keys, 'key')}")
-            arrays[key] = np.asarray(_array(self.path, self._group, f"data/{key}")[:frames])
-        return arrays
+        return {key: self._read_rows(key, [slice(0, frames)], scratch) for key in keys}
 
-    def load_episodes(self, keys: Iterable[str], episodes: Sequence[int]) -> dict[str, np.ndarray]:
-        """Read some episodes into memory, one after the other; for images, of which the rest would be much.
+    def load_episodes(
+        self, keys: Iterable[str], episodes: Sequence[int], scratch: Path | None = None
+    ) -> dict[str, np.ndarray]:
+        """Read some episodes, one after the other; as `load`.
 
         Raises:
-            DataError: an unknown key, hidden actions, or an episode that is not there.
+            DataError: an unknown key, hidden actions, an episode that is not there, or no room on the disk.
         """
         keys = tuple(keys)
         self._refuse_hidden(keys)
         slices = self.episode_slices()
         if wrong := [int(i) for i in episodes if not 0 <= i < len(slices)]:
             raise DataError(f"{self.path} has {len(slices)} episodes, number {wrong[0]} was asked for")
-        arrays = {}
-        for key in keys:
-            if key not in self.keys:
-                raise DataError(f"{self.path}: {closest(key, self.keys, 'key')}")
-            array = _array(self.path, self._group, f"data/{key}")
-            arrays[key] = np.concatenate([np.asarray(array[slices[i]]) for i in episodes])
-        return arrays
+        return {key: self._read_rows(key, [slices[i] for i in episodes], scratch) for key in keys}
 
     def append(self, episode: EpisodeArrays) -> None:
         """Append one episode; it is either there completely or not at all.
@@ -322,6 +321,20 @@ class Store:
                 raise DataError(f"{key} is not finite at frame {frame} of the episode with seed {episode.seed}")
         return next(iter(lengths.values()))
 
+    def _read_rows(self, key: str, slices: Sequence[slice], scratch: Path | None) -> np.ndarray:
+        if key not in self.keys:
+            raise DataError(f"{self.path}: {closest(key, self.keys, 'key')}")
+        array = _array(self.path, self._group, f"data/{key}")
+        shape = (sum(s.stop - s.start for s in slices), *array.shape[1:])
+        rows = np.empty(shape, array.dtype) if scratch is None else _empty_on_disk(shape, array.dtype, scratch)
+        filled = 0
+        for piece in slices:
+            for start in range(piece.start, piece.stop, _READ_FRAMES):
+                block = np.asarray(array[start : min(start + _READ_FRAMES, piece.stop)])
+                rows[filled : filled + len(block)] = block
+                filled += len(block)
+        return rows
+
     def _write_rows(self, name: str, start: int, values: np.ndarray) -> None:
         array = self._resize(name, start + len(values))
         array[start:] = values
@@ -359,6 +372,20 @@ def _array(path: Path, group: zarr.Group, name: str) -> zarr.Array:
     if not isinstance(array, zarr.Array):
         raise DataError(f"{path}: {name} is not an array; the store is damaged, make it again")
     return array
+
+
+def _empty_on_disk(shape: tuple[int, ...], dtype: np.dtype, folder: Path) -> np.ndarray:
+    """An array in a file without a name, which goes with the last reference to the array, or with the process."""
+    size = max(1, int(np.prod(shape)) * dtype.itemsize)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk shows here, not as a fault in the mapped memory
+        except OSError as error:
+            raise DataError(
+                f"no room for {size / 1e9:.1f} GB of frames in {folder} ({error.strerror}); free some, or train on "
+                "fewer demonstrations"
+            ) from error
+        return np.memmap(file, dtype, "r+", shape=shape)
 
 
 def _write_atomically(path: Path, text: str) -> None:
