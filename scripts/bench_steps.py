@@ -65,7 +65,7 @@ def main(config: Config) -> None:
     print("|---|---|---|---|")
     for name, objective, batch in (
         ("slots", SegmenterObjective(perception), slots),
-        ("keypoints", KeypointObjective(keypoints), pairs),
+        ("keypoints", KeypointObjective(keypoints, 1), pairs),
         ("policy", *_policy(config)),
     ):
         full, half = _medians(objective, batch, config.repeats)

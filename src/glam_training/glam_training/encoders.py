@@ -24,7 +24,7 @@ from glam_training.fit import OptimConfig
 from glam_training.group_fit import fit_group
 from glam_training.group_training import Group
 from glam_training.locks import alone_in
-from glam_training.models.keypoints import KeypointObjective, KeypointPerception
+from glam_training.models.keypoints import AGREEMENT_WEIGHT, KeypointObjective, KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, to_network_range
 from glam_training.run import Run, read_tensors
 from glam_training.segmenter import SegmenterObjective, photometric
@@ -96,6 +96,8 @@ def train_encoder(
         "perception": plain(PerceptionConfig()),
         "episodes": [experiment.target_episodes, experiment.auxiliary_episodes],
     }
+    if experiment.encoder_kind == "keypoints":
+        config["agreement"] = AGREEMENT_WEIGHT  # those from before there was one are other encoders
     # The lock stands beside the folder, which belongs to the run. Runs that need one encoder at a time wait for it.
     with alone_in(folder.with_name(f"{folder.name}.turn")), Run.create_or_open(folder, config, fingerprints) as run:
         torch.manual_seed(experiment.seed)
@@ -135,7 +137,7 @@ def _fit(
     if isinstance(perception, ImagePerception):
         objective, draw = SegmenterObjective(perception), batches.masked
     else:
-        objective, draw = KeypointObjective(perception), batches.pairs
+        objective, draw = KeypointObjective(perception, len(frames)), batches.pairs
         optim = replace(optim, learning_rate=1e-3)
     fit_group([objective.to(group.device)], draw, optim, group, "encoder", bfloat16=True)
 

@@ -15,7 +15,7 @@ from glam_training.fit import OptimConfig
 from glam_training.group_fit import fit_group
 from glam_training.group_training import Group
 from glam_training.models.follow import Follower
-from glam_training.models.keypoints import KeypointObjective, KeypointPerception, keypoints_of
+from glam_training.models.keypoints import Agreement, KeypointObjective, KeypointPerception, keypoints_of
 from glam_training.models.perception import PerceptionConfig
 from glam_training.run import Run
 from glam_training.segmenter import photometric
@@ -54,7 +54,9 @@ def test_keypoints_follow_what_moves_in_a_made_up_world(tmp_path: Path, monkeypa
     draw = encoders.EncoderBatches([Frames([images], [], ends)], torch.device("cpu"))
     with Run.create(tmp_path / "run", plain({"seed": 0}), {}) as run:
         optim = OptimConfig(steps=150, learning_rate=3e-3, warmup_steps=20, ema_decay=0.95)
-        fit_group([KeypointObjective(perception)], draw.pairs, optim, Group([run], [0], torch.device("cpu")), "encoder")
+        fit_group(
+            [KeypointObjective(perception, 1)], draw.pairs, optim, Group([run], [0], torch.device("cpu")), "encoder"
+        )
     new = [make_episode(seed) for seed in range(1000, 1015)]
     seen = torch.cat([torch.from_numpy(e.arrays["images/front"]) for e in new])
     places = torch.cat([torch.from_numpy(e.arrays["scene"]) for e in new])
@@ -68,6 +70,29 @@ def test_keypoints_follow_what_moves_in_a_made_up_world(tmp_path: Path, monkeypa
     weights = torch.linalg.solve(x[train].T @ x[train] + 0.2 * torch.eye(x.shape[1]), x[train].T @ places[train, :2])
     residual = (x[test] @ weights - places[test, :2]).square().mean(0)
     assert (residual < 0.3 * places[test, :2].var(0)).all()
+
+
+def test_agreement_moves_sources_towards_each_other_and_no_keypoint_that_agrees():
+    torch.manual_seed(0)
+    noise = torch.randn(2, 64, 3)
+    points = noise * torch.tensor([[0.1, 0.1, 0.2], [0.1, 0.3, 0.2]])[:, None]
+    points += torch.tensor([[-0.3, 0.0, 0.1], [0.3, 0.0, 0.1]])[:, None]
+    points -= torch.tensor([0.0, 0.0, 1.0]) * (points.mean(1, keepdim=True) - 0.1)  # the third agrees exactly
+    agreement = Agreement(2, 3)
+    for _ in range(400):  # until the running means are those of the batches
+        agreement(points)
+    points.requires_grad_()
+    for _ in range(2000):
+        loss, _ = agreement(points)
+        (gradient,) = torch.autograd.grad(loss, points)
+        with torch.no_grad():
+            points -= 0.3 * gradient
+    mean, spread = points.detach().mean(1), points.detach().std(1)
+    assert abs(mean[0, 0] - mean[1, 0]) < 0.1  # 0.6 before
+    assert abs(mean[0].mean() - mean[1].mean()) < 0.05
+    assert spread[1, 1] / spread[0, 1] < 1.5  # 3 before
+    assert (spread[:, 0] > 0.05).all() and (spread[:, 1] > 0.05).all()  # and not by shrinking to nothing
+    torch.testing.assert_close(mean[:, 2], torch.full((2,), 0.1), atol=0.03, rtol=0.0)
 
 
 @pytest.mark.parametrize("pair", [False, True])

@@ -181,8 +181,8 @@ def _images_tempo(budget: str) -> Part:
 
 
 def _images_affine(budget: str, tasks: Iterable[str]) -> Part:
-    """GLAM-O with a decoder that is affine in the latent, on the same slots."""
-    plain = _images(budget, tasks, [("glam_o", "slots")], "images_affine")
+    """GLAM-O on slots and GLAM on keypoints, with a decoder that is affine in the latent."""
+    plain = _images(budget, tasks, [("glam_o", "slots"), ("glam", "keypoints")], "images_affine")
     return replace(plain, cells=tuple(replace(cell, switches=AFFINE) for cell in plain.cells))
 
 

@@ -1,9 +1,11 @@
 """Keypoints: what plain GLAM sees in images, without any mask.
 
 A small network per camera turns an image into K maps; the centre of each map's softmax is a keypoint. Nobody says what
-a keypoint should be. Two things teach it, on all images of all sources:
+a keypoint should be. Three things teach it, on all images of all sources:
 
-    L = || D(p) - I ||^2  +  w || f(p, z) - n(p''_{t+k} - p''_t) ||^2          z = h(p, n(p_{t+k} - p_t))
+    L = || D(p) - I ||^2
+        + w || f(p, z) - n(p''_{t+k} - p''_t) ||^2                      z = h(p, n(p_{t+k} - p_t))
+        + w' sum_s ( |m_s - m|^2 / u + |v_s - v|^2 / u^2 )              u = v + 0.05^2
 
 The first draws the image I, at low resolution, from blobs at the keypoints p over a background of few components: what
 moves between images or within them can only be drawn by a keypoint that is there. The second is GLAM's forward model:
@@ -11,10 +13,15 @@ the changes of the keypoints have to be predictable from a small latent. Its tar
 follows the network slowly, without a gradient, and n divides changes by their running standard deviation; absolute
 targets would leave z unused.
 
+The third makes a keypoint mean the same in every source: m_s and v_s are means and variances of the keypoints in source
+s, m and v those of the sources alike. Without it some keypoints follow an arm that other sources do not have, and tell
+nothing of the tool there. It asks that sources show one task from like starts. Batches are too small to tell means from,
+so m_s and v_s are running ones: what is minimised has the gradient that the term would have if the batch's were these.
+
 Departure from the published description, which trains everything jointly: afterwards the keypoints are frozen, computed
 once, and GLAM's stage 1 proper runs on them.
 
-Symbols: B batch, C cameras, K keypoints per camera, P samples along a side of a glimpse.
+Symbols: B batch, C cameras, K keypoints per camera, P samples along a side of a glimpse, S sources.
 """
 
 from __future__ import annotations
@@ -38,6 +45,13 @@ from glam_training.models.perception import (
 
 PARTS = 3  # u, v, spread
 FORWARD_WEIGHT = 0.05
+"""w."""
+AGREEMENT_WEIGHT = 0.05
+"""w'."""
+_AGREEMENT_RATE = 0.02
+"""Of the running means and variances."""
+_AGREEMENT_FLOOR = 0.05
+"""In half image widths: keypoints that hardly move need not agree more exactly than by some of that."""
 _FOLLOW = 0.02
 _SHARPNESS = 3.0
 """Of the softmax: untrained maps are nearly flat, and their centres would hardly move."""
@@ -140,17 +154,24 @@ class Painter(nn.Module):
 
 
 class KeypointObjective(nn.Module):
-    """The loss above, for all cameras at once."""
+    """The loss above, for all cameras at once.
 
-    def __init__(self, perception: KeypointPerception) -> None:
+    Args:
+        perception: What is trained.
+        sources: S; a batch holds as many images of each, one source after the other.
+    """
+
+    def __init__(self, perception: KeypointPerception, sources: int) -> None:
         super().__init__()
         self.perception = perception
+        self.sources = sources
         size, count = perception.moment_size, perception.count
         self.painters = nn.ModuleList(Painter(count) for _ in perception.maps)
         self.followers = nn.ModuleList(Follower(maps, _FOLLOW) for maps in perception.maps)
         self.idm = MLP(2 * size, _LATENT, 128, 1)
         self.forward_model = MLP(size + _LATENT, size, 128, 1)
         self.register_buffer("scale", torch.full((size,), 0.1))
+        self.agreement = Agreement(sources, size)
 
     def forward(self, batch: tuple[tuple[Tensor, Tensor], ...], progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of per camera (images now, images k steps later), each (B, 3, H, W) in [-0.5, 0.5]."""
@@ -175,8 +196,36 @@ class KeypointObjective(nn.Module):
         z = self.idm(torch.cat([p, ((p_next - p) / scale).clamp(-5.0, 5.0)], 1))
         forward = (self.forward_model(torch.cat([p, z], 1)) - (change / scale).clamp(-5.0, 5.0)).square().mean()
         reconstruction = torch.stack(drawn).sum()
-        loss = reconstruction + FORWARD_WEIGHT * forward
-        return loss, {"loss": loss, "drawn": reconstruction, "forward": forward}
+        by_source = torch.cat([x.unflatten(0, (self.sources, -1)) for x in (p, p_next)], 1)
+        agreement, apart = self.agreement(by_source)
+        loss = reconstruction + FORWARD_WEIGHT * forward + AGREEMENT_WEIGHT * agreement
+        return loss, {"loss": loss, "drawn": reconstruction, "forward": forward, "apart": apart}
+
+
+class Agreement(nn.Module):
+    """The third term: running means and variances of S sources' keypoints, and what brings them together.
+
+    Args:
+        sources: S.
+        size: M, length of the vector of keypoints.
+    """
+
+    def __init__(self, sources: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(sources, size))
+        self.register_buffer("variance", torch.full((sources, size), 0.1))
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (S, B, M): a scalar that has the term's gradient (half of it), and the part of the term that is about
+        means."""
+        mean = points.mean(1)
+        variance = (points - self.mean[:, None]).square().mean(1)
+        for running, now in ((self.mean, mean), (self.variance, variance)):
+            running.mul_(1.0 - _AGREEMENT_RATE).add_(_AGREEMENT_RATE * now.detach())
+        means, variances = self.mean.clone(), self.variance.clone()  # the next step must not reach into this graph
+        unit = variances.mean(0) + _AGREEMENT_FLOOR**2
+        away, wider = (means - means.mean(0)) / unit, (variances - variances.mean(0)) / unit.square()
+        return (away * mean + wider * variance).sum(0).mean(), (away.square() * unit).sum(0).mean()
 
 
 def _salience(canvas: Tensor) -> Tensor:
