@@ -15,8 +15,8 @@ targets would leave z unused.
 
 The third makes a keypoint mean the same in every source: m_s and v_s are means and variances of the keypoints in source
 s, m and v those of the sources alike. Without it some keypoints follow an arm that other sources do not have, and tell
-nothing of the tool there. It asks that sources show one task from like starts. Batches are too small to tell means from,
-so m_s and v_s are running ones: what is minimised has the gradient that the term would have if the batch's were these.
+nothing of the tool there. It asks that sources show one task from like starts. Batches are too small to tell means, so
+m_s and v_s are running ones: what is minimised has the gradient that the term would have if the batch's were these.
 
 Departure from the published description, which trains everything jointly: afterwards the keypoints are frozen, computed
 once, and GLAM's stage 1 proper runs on them.
