@@ -1,6 +1,7 @@
 """What it costs an image encoder to draw its batches from the disk: `python scripts/bench_frames.py --store STORE`.
 
-Draws batches of images and masks from one store's demonstrations, held in memory and memory-mapped, by turns.
+Draws batches of images and masks from one store, held in memory and memory-mapped, by turns. Frames that were just
+read are in the page cache: what a disk takes that is larger than memory is not measured.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ def main(config: Config) -> None:
     store = Store.open(config.store)
     cameras = [image.name for image in store.info.obs_spec.images]
     episodes = np.arange(store.num_episodes)
-    print("| frames | read in, s | memory of the process's own, MiB | a batch, ms (median) | 99 of 100 |")
+    print("| frames | read in, s | anonymous memory, MiB | a batch, ms (median) | 99 of 100 |")
     print("|---|---|---|---|---|")
     rows, batches = [], []
     for name, scratch in (("memory-mapped", config.scratch), ("in memory", None)):
-        before, start = _own_memory_mib(), time.perf_counter()
+        before, start = _anonymous_memory_mib(), time.perf_counter()
         batches.append(EncoderBatches([read_frames(store, episodes, cameras, masks=True, scratch=scratch)], CPU))
-        rows.append((name, time.perf_counter() - start, _own_memory_mib() - before))
+        rows.append((name, time.perf_counter() - start, _anonymous_memory_mib() - before))
     taken: list[list[float]] = [[], []]
     for _ in range(config.repeats):
         for drawn, times in zip(batches, taken, strict=True):
@@ -57,12 +58,12 @@ def main(config: Config) -> None:
         print(f"| {name} | {seconds:.1f} | {memory:.0f} | {statistics.median(times):.1f} | {late:.1f} |")
 
 
-def _own_memory_mib() -> float:
+def _anonymous_memory_mib() -> float:
     """Memory that no file on a disk stands behind."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) / 1024
-    raise SystemExit("this kernel does not say how much memory a process has of its own")
+    raise SystemExit("this kernel does not say how much anonymous memory a process has")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def train_encoder(
     contract: Contract,
     folder: Path,
     fingerprints: dict[str, str],
-    read: Callable[[Path], list[Frames]],
+    read: Callable[[Path | None], list[Frames]],
     device: torch.device,
 ) -> ImagePerception | KeypointPerception:
     """Train the encoder of an experiment, or load the one that stands in `folder`.
@@ -85,7 +85,7 @@ def train_encoder(
         contract: cameras and slots.
         folder: of the encoder; an unfinished one is resumed.
         fingerprints: of the stores.
-        read: reads the frames of all sources, memory-mapped on the disk of a folder.
+        read: reads the frames of all sources; memory-mapped on the disk of a folder, if it is given one.
         device: where to train.
 
     Returns:
@@ -96,7 +96,7 @@ def train_encoder(
         "perception": plain(PerceptionConfig()),
         "episodes": [experiment.target_episodes, experiment.auxiliary_episodes],
     }
-    if experiment.encoder_kind == "keypoints":
+    if experiment.on_keypoints:
         config["agreement"] = AGREEMENT_WEIGHT  # those from before there was one are other encoders
     # The lock stands beside the folder, which belongs to the run. Runs that need one encoder at a time wait for it.
     with alone_in(folder.with_name(f"{folder.name}.turn")), Run.create_or_open(folder, config, fingerprints) as run:
@@ -104,7 +104,8 @@ def train_encoder(
         perception = contract.make_perception(PerceptionConfig())
         path = folder / ENCODER_FILE
         if not path.exists():
-            _fit(perception, read(folder), experiment, Group([run], [experiment.seed], device))
+            scratch = folder if device.type == "cpu" else None  # a GPU holds them all itself
+            _fit(perception, read(scratch), experiment, Group([run], [experiment.seed], device))
             partial = path.with_suffix(".partial")
             torch.save(perception.cpu().state_dict(), partial)
             partial.replace(path)
@@ -143,7 +144,12 @@ def _fit(
 
 
 class EncoderBatches:
-    """Batches from all sources in equal parts, with colours and brightness changed; all of them uint8 on the device."""
+    """Batches from all sources in equal parts, one source after the other, with colours and brightness changed.
+
+    Args:
+        frames: of every source; they stay uint8, and on a CPU where they lie.
+        device: where batches are made.
+    """
 
     def __init__(self, frames: list[Frames], device: torch.device) -> None:
         cameras = range(len(frames[0].images))

@@ -203,6 +203,11 @@ class Experiment:
         return self.suite == "images" and self.encoder_kind == "slots"
 
     @property
+    def on_keypoints(self) -> bool:
+        """Whether policies and models see keypoints."""
+        return self.suite == "images" and self.encoder_kind == "keypoints"
+
+    @property
     def sizes(self) -> Budget:
         """The budget's steps and sizes, for this task."""
         own = TASK_BUDGETS.get((self.budget, self.task), {})

@@ -31,6 +31,7 @@ from glam_training.group_fit import PHASES, Course, take_courses
 from glam_training.group_training import Fit, Group
 from glam_training.models.blocks import ActionScale
 from glam_training.models.canonical import CanonicalLatents
+from glam_training.models.keypoints import AGREEMENT_WEIGHT
 from glam_training.models.latent import LatentModel
 from glam_training.models.mip import Mip, MipConfig
 from glam_training.models.objectives import PolicyObjective
@@ -321,6 +322,7 @@ def _config(experiment: Experiment) -> dict[str, Any]:
         "steady": experiment.on_slots,
         "seed": experiment.seed,
         **({"canonical": True} if _learns_canonical(experiment) else {}),
+        **({"agreement": AGREEMENT_WEIGHT} if experiment.on_keypoints else {}),
     }
 
 

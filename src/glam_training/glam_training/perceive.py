@@ -149,7 +149,7 @@ class _Eyes:
         counts = [experiment.target_episodes, *[experiment.auxiliary_episodes] * (len(sources) - 1)]
         masks = experiment.encoder_kind == "slots"
 
-        def read(scratch: Path) -> list[Frames]:
+        def read(scratch: Path | None) -> list[Frames]:
             chosen = [
                 choose_episodes(s.num_episodes, n, experiment.seed, str(s.path))
                 for s, n in zip(sources, counts, strict=True)

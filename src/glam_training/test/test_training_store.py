@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import zarr
 
 from glam_core.errors import DataError
 from glam_core.spec import ActionSpec, ImageSpec, ObsSpec, VectorSpec, robot_state_spec
+from glam_training.data import store as store_module
 from glam_training.data.store import EpisodeArrays, Provenance, Store, StoreInfo
 
 
@@ -157,17 +159,33 @@ def test_some_episodes_in_any_order(tmp_path):
             store.load_episodes([key], [0])
 
 
-def test_arrays_on_disk_are_those_in_memory_and_leave_nothing(tmp_path):
-    store = Store.create(tmp_path / "store", make_info(has_actions=False))
-    for seed in range(4):
-        store.append(make_episode(seed, frames=600))  # more than is read at once
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_more_rows_than_are_read_at_once(tmp_path, monkeypatch, on_disk):
+    monkeypatch.setattr(store_module, "READ_FRAMES", 7)
+    store = Store.create(tmp_path / "store", make_info())
+    episodes = [make_episode(seed, frames=10 + seed) for seed in range(4)]
+    for episode in episodes:
+        store.append(episode)
+    keys, scratch = ("images/front", "action"), tmp_path if on_disk else None
+    for read, chosen in (
+        (store.load(keys, 3, scratch), (0, 1, 2)),
+        (store.load_episodes(keys, [3, 1], scratch), (3, 1)),
+    ):
+        for key in keys:
+            np.testing.assert_array_equal(read[key], np.concatenate([episodes[i].arrays[key] for i in chosen]))
+
+
+def test_arrays_on_disk_lie_in_the_folder_and_go_with_their_last_user(tmp_path):
+    store = Store.create(tmp_path / "store", make_info())
+    store.append(make_episode(0))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    key = "images/front"
-    for read in (lambda **on: store.load([key], 3, **on), lambda **on: store.load_episodes([key], [2, 0], **on)):
-        on_disk = read(scratch=scratch)[key]
-        np.testing.assert_array_equal(on_disk, read()[key])
-        assert isinstance(on_disk, np.memmap)
+    array = store.load(["images/front"], scratch=scratch)["images/front"]
+    part = array[1:]
+    del array
+    assert str(scratch) in Path("/proc/self/maps").read_text()
+    del part
+    assert str(scratch) not in Path("/proc/self/maps").read_text()
     assert not list(scratch.iterdir())
 
 
@@ -177,9 +195,12 @@ def test_a_full_disk_is_named_before_it_is_written_to(tmp_path, monkeypatch):
 
     store = Store.create(tmp_path / "store", make_info())
     store.append(make_episode(0))
+    keys = ["images/front", "action"]
+    with pytest.raises(DataError, match=r"nowhere cannot hold the .* GB of images/front, action \(No such file"):
+        store.load(keys, scratch=tmp_path / "nowhere")
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DataError, match=r"no room for .* GB of frames in .*No space left on device.*; free some"):
-        store.load(["images/front"], scratch=tmp_path)
+    with pytest.raises(DataError, match=r"cannot hold the .* \(No space left on device\); make room there"):
+        store.load(keys, scratch=tmp_path)
 
 
 def test_open_errors(tmp_path):

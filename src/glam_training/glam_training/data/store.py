@@ -37,7 +37,8 @@ from glam_core.spec import ActionSpec, ObsSpec, VectorSpec
 
 SCHEMA_VERSION = 1
 CHUNK_FRAMES = 64
-_READ_FRAMES = 16 * CHUNK_FRAMES  # so that a reader needs little more than its result
+READ_FRAMES = 16 * CHUNK_FRAMES
+"""Rows that are read at once, so that a reader needs little more than its result."""
 INFO_FILE = "info.json"
 
 _CODEC = BloscCodec(cname="zstd", clevel=1, shuffle="noshuffle")
@@ -229,7 +230,7 @@ class Store:
         if episodes is not None and not 0 < episodes <= self.num_episodes:
             raise DataError(f"{self.path} has {self.num_episodes} episodes, {episodes} were asked for")
         frames = self.num_frames if episodes is None else int(self.episode_ends[episodes - 1])
-        return {key: self._read_rows(key, [slice(0, frames)], scratch) for key in keys}
+        return self._read(keys, [slice(0, frames)], scratch)
 
     def load_episodes(
         self, keys: Iterable[str], episodes: Sequence[int], scratch: Path | None = None
@@ -244,7 +245,7 @@ class Store:
         slices = self.episode_slices()
         if wrong := [int(i) for i in episodes if not 0 <= i < len(slices)]:
             raise DataError(f"{self.path} has {len(slices)} episodes, number {wrong[0]} was asked for")
-        return {key: self._read_rows(key, [slices[i] for i in episodes], scratch) for key in keys}
+        return self._read(keys, [slices[i] for i in episodes], scratch)
 
     def append(self, episode: EpisodeArrays) -> None:
         """Append one episode; it is either there completely or not at all.
@@ -321,19 +322,27 @@ class Store:
                 raise DataError(f"{key} is not finite at frame {frame} of the episode with seed {episode.seed}")
         return next(iter(lengths.values()))
 
-    def _read_rows(self, key: str, slices: Sequence[slice], scratch: Path | None) -> np.ndarray:
-        if key not in self.keys:
-            raise DataError(f"{self.path}: {closest(key, self.keys, 'key')}")
-        array = _array(self.path, self._group, f"data/{key}")
-        shape = (sum(s.stop - s.start for s in slices), *array.shape[1:])
-        rows = np.empty(shape, array.dtype) if scratch is None else _empty_on_disk(shape, array.dtype, scratch)
-        filled = 0
-        for piece in slices:
-            for start in range(piece.start, piece.stop, _READ_FRAMES):
-                block = np.asarray(array[start : min(start + _READ_FRAMES, piece.stop)])
-                rows[filled : filled + len(block)] = block
-                filled += len(block)
-        return rows
+    def _read(self, keys: Iterable[str], slices: Sequence[slice], scratch: Path | None) -> dict[str, np.ndarray]:
+        sources = {}
+        for key in keys:
+            if key not in self.keys:
+                raise DataError(f"{self.path}: {closest(key, self.keys, 'key')}")
+            sources[key] = _array(self.path, self._group, f"data/{key}")
+        count = sum(s.stop - s.start for s in slices)
+        shapes = {key: (count, *array.shape[1:]) for key, array in sources.items()}
+        dtypes = {key: np.dtype(array.dtype) for key, array in sources.items()}
+        if scratch is None:
+            arrays = {key: np.empty(shapes[key], dtypes[key]) for key in sources}
+        else:
+            arrays = _empty_on_disk(shapes, dtypes, scratch)
+        for key, rows in arrays.items():
+            filled = 0
+            for piece in slices:
+                for start in range(piece.start, piece.stop, READ_FRAMES):
+                    block = np.asarray(sources[key][start : min(start + READ_FRAMES, piece.stop)])
+                    rows[filled : filled + len(block)] = block
+                    filled += len(block)
+        return arrays
 
     def _write_rows(self, name: str, start: int, values: np.ndarray) -> None:
         array = self._resize(name, start + len(values))
@@ -374,18 +383,24 @@ def _array(path: Path, group: zarr.Group, name: str) -> zarr.Array:
     return array
 
 
-def _empty_on_disk(shape: tuple[int, ...], dtype: np.dtype, folder: Path) -> np.ndarray:
-    """An array in a file without a name, which goes with the last reference to the array, or with the process."""
-    size = max(1, int(np.prod(shape)) * dtype.itemsize)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)  # a full disk shows here, not as a fault in the mapped memory
-        except OSError as error:
-            raise DataError(
-                f"no room for {size / 1e9:.1f} GB of frames in {folder} ({error.strerror}); free some, or train on "
-                "fewer demonstrations"
-            ) from error
-        return np.memmap(file, dtype, "r+", shape=shape)
+def _empty_on_disk(
+    shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype], folder: Path
+) -> dict[str, np.ndarray]:
+    """Arrays in files without names, each of which goes with the last reference to it, or with the process."""
+    sizes = {key: max(1, int(np.prod(shape)) * dtypes[key].itemsize) for key, shape in shapes.items()}
+    arrays = {}
+    try:
+        for key, size in sizes.items():
+            with tempfile.TemporaryFile(dir=folder) as file:
+                # A full disk shows here, not as a fault in the mapped memory.
+                os.posix_fallocate(file.fileno(), 0, size)
+                arrays[key] = np.memmap(file, dtypes[key], "r+", shape=shapes[key])
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot hold the {sum(sizes.values()) / 1e9:.2f} GB of {', '.join(sizes)} ({error.strerror}); "
+            "make room there, or train on fewer demonstrations"
+        ) from error
+    return arrays
 
 
 def _write_atomically(path: Path, text: str) -> None:

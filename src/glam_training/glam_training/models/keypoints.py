@@ -13,10 +13,11 @@ the changes of the keypoints have to be predictable from a small latent. Its tar
 follows the network slowly, without a gradient, and n divides changes by their running standard deviation; absolute
 targets would leave z unused.
 
-The third makes a keypoint mean the same in every source: m_s and v_s are means and variances of the keypoints in source
-s, m and v those of the sources alike. Without it some keypoints follow an arm that other sources do not have, and tell
-nothing of the tool there. It asks that sources show one task from like starts. Batches are too small to tell means, so
-m_s and v_s are running ones: what is minimised has the gradient that the term would have if the batch's were these.
+The third, which is ours, makes a keypoint mean the same in every source: m_s and v_s are means and variances of the
+keypoints in source s, m and v the means of these over sources, and the term is a mean over keypoints' parts. Without it
+some keypoints follow an arm that other sources do not have, and tell nothing of the tool there. It asks that sources
+show one task from like starts. Batches are too small to tell means, so m_s and v_s are running ones, and u is held
+fixed: what is minimised has half of the gradient that the term would have if the batch's were these.
 
 Departure from the published description, which trains everything jointly: afterwards the keypoints are frozen, computed
 once, and GLAM's stage 1 proper runs on them.
@@ -51,7 +52,7 @@ AGREEMENT_WEIGHT = 0.05
 _AGREEMENT_RATE = 0.02
 """Of the running means and variances."""
 _AGREEMENT_FLOOR = 0.05
-"""In half image widths: keypoints that hardly move need not agree more exactly than by some of that."""
+"""In half image widths: differences far below this do not count."""
 _FOLLOW = 0.02
 _SHARPNESS = 3.0
 """Of the softmax: untrained maps are nearly flat, and their centres would hardly move."""
@@ -216,15 +217,23 @@ class Agreement(nn.Module):
         self.register_buffer("variance", torch.full((sources, size), 0.1))
 
     def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Points (S, B, M): a scalar that has the term's gradient (half of it), and the part of the term that is about
-        means."""
+        """Take a step of the running means and variances.
+
+        Args:
+            points: (S, B, M) keypoints of B images of each source, in half image widths.
+
+        Returns:
+            A scalar that has half of the term's gradient, and the part of the term that is about means, a scalar.
+        """
         mean = points.mean(1)
-        variance = (points - self.mean[:, None]).square().mean(1)
+        variance = (
+            (points - self.mean[:, None].clone()).square().mean(1)
+        )  # the mean changes before the gradient is taken
         for running, now in ((self.mean, mean), (self.variance, variance)):
             running.mul_(1.0 - _AGREEMENT_RATE).add_(_AGREEMENT_RATE * now.detach())
-        means, variances = self.mean.clone(), self.variance.clone()  # the next step must not reach into this graph
-        unit = variances.mean(0) + _AGREEMENT_FLOOR**2
-        away, wider = (means - means.mean(0)) / unit, (variances - variances.mean(0)) / unit.square()
+        unit = self.variance.mean(0) + _AGREEMENT_FLOOR**2
+        away = (self.mean - self.mean.mean(0)) / unit
+        wider = (self.variance - self.variance.mean(0)) / unit.square()
         return (away * mean + wider * variance).sum(0).mean(), (away.square() * unit).sum(0).mean()
 
 
