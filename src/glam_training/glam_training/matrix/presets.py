@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from glam_core.errors import ConfigurationError, closest
-from glam_training.experiment import AUXILIARY_METHODS, METHODS, Experiment, Switches
+from glam_training.experiment import AUXILIARY_METHODS, GLAM_METHODS, METHODS, Experiment, Switches
 
 SEEDS = (0, 1, 2)
 """Seeds of training."""
@@ -54,6 +54,8 @@ TEMPO_METHODS = ("glam_o", "pseudo_labels")
 """Those measured with it: GLAM-O as it is shipped, and the strongest rival that can have the same."""
 AFFINE = Switches(affine=True)
 """A decoder that is affine in the latent."""
+AFFINE_TEMPO = replace(AFFINE, tempo=True)
+"""Both: double tempo from images."""
 ABLATIONS: dict[str, Switches] = {
     "no alignment": Switches(align=False),
     "al = 0": Switches(alignment_balance=0.0),
@@ -118,8 +120,7 @@ def preset(name: str) -> Preset:
 def _cpu() -> Preset:
     """Two cores: the state suite complete, the image suite on two tasks."""
     images = _images("small", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
-    switched = (_images_affine("small", IMAGE_TASKS), _images_curve("small"), _images_tempo("small"))
-    parts = (*_state_parts("small"), images, *switched)
+    parts = (*_state_parts("small"), images, _images_curve("small"), _images_tempo("small"))
     return Preset(parts, 50, STORE_EPISODES)
 
 
@@ -129,8 +130,8 @@ def _gpu() -> Preset:
     first = _images("paper", IMAGE_TASKS, with_encoders(IMAGE_METHODS))
     everything = _images("paper", TASKS, with_encoders(BY_WORTH), "images_all")
     rest = tuple(cell for cell in everything.cells if cell not in first.cells)
-    switched = (_images_affine("paper", TASKS), _images_curve("paper"), _images_tempo("paper"))
-    parts = (curve, tasks, first, *switched, *others, replace(everything, cells=rest))
+    more = (_images_curve("paper"), _images_tempo("paper"))
+    parts = (curve, tasks, first, *more, *others, replace(everything, cells=rest))
     return Preset(parts, 50, STORE_EPISODES)
 
 
@@ -177,13 +178,7 @@ def _state_parts(budget: str) -> tuple[Part, ...]:
 def _images_tempo(budget: str) -> Part:
     """Double tempo from images, on the same slots."""
     plain = _images(budget, IMAGE_TASKS, [(m, "slots") for m in TEMPO_METHODS], "images_tempo")
-    return replace(plain, cells=tuple(replace(cell, switches=TEMPO) for cell in plain.cells))
-
-
-def _images_affine(budget: str, tasks: Iterable[str]) -> Part:
-    """GLAM-O on slots and GLAM on keypoints, with a decoder that is affine in the latent."""
-    plain = _images(budget, tasks, [("glam_o", "slots"), ("glam", "keypoints")], "images_affine")
-    return replace(plain, cells=tuple(replace(cell, switches=AFFINE) for cell in plain.cells))
+    return replace(plain, cells=tuple(replace(c, switches=replace(c.switches, tempo=True)) for c in plain.cells))
 
 
 def _images_curve(budget: str) -> Part:
@@ -197,9 +192,17 @@ def _images_curve(budget: str) -> Part:
 
 
 def _images(budget: str, tasks: Iterable[str], cells: Iterable[tuple[str, Encoder]], name: str = "images") -> Part:
+    """From images GLAM's decoder is affine: a perceptron and all 16 latents lose what the labels hold there."""
     experiments = [
         Experiment(
-            task, method, "images", target_episodes=IMAGE_SCARCE[task], seed=seed, budget=budget, encoder=encoder
+            task,
+            method,
+            "images",
+            target_episodes=IMAGE_SCARCE[task],
+            seed=seed,
+            budget=budget,
+            switches=AFFINE if method in GLAM_METHODS else Switches(),
+            encoder=encoder,
         )
         for method, encoder in cells
         for task in tasks

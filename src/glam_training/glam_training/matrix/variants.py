@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from glam_training.experiment import GLAM_METHODS, METHODS, STAGE_1_METHODS, Experiment, Switches
-from glam_training.matrix.presets import AFFINE, TEMPO
+from glam_training.matrix.presets import AFFINE, AFFINE_TEMPO, TEMPO
 
 METHOD_NAMES = {
     "mip": "MIP",
@@ -56,6 +56,7 @@ VARIATIONS = {
     Switches(): Variation("", METHODS, None),
     TEMPO: Variation("double tempo", STAGE_1_METHODS, 255),
     AFFINE: Variation("affine decoder", GLAM_METHODS, 0),
+    AFFINE_TEMPO: Variation("affine decoder and double tempo", GLAM_METHODS, 128),
 }
 
 
