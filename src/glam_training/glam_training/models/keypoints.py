@@ -226,9 +226,7 @@ class Agreement(nn.Module):
             A scalar that has half of the term's gradient, and the part of the term that is about means, a scalar.
         """
         mean = points.mean(1)
-        variance = (
-            (points - self.mean[:, None].clone()).square().mean(1)
-        )  # the mean changes before the gradient is taken
+        variance = (points - self.mean[:, None]).square().mean(1)
         for running, now in ((self.mean, mean), (self.variance, variance)):
             running.mul_(1.0 - _AGREEMENT_RATE).add_(_AGREEMENT_RATE * now.detach())
         unit = self.variance.mean(0) + _AGREEMENT_FLOOR**2
