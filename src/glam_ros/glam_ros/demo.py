@@ -16,7 +16,7 @@ from glam_ros.choice import Choice, choose, station_file
 from glam_ros.domains import own_domain
 from glam_ros.graph import Place, Simulation
 from glam_ros.live import GraphError, Interrupted, LiveGraph
-from glam_ros.up import READY_TIMEOUT_S, clear_faults, enable
+from glam_ros.up import READY_TIMEOUT_S, enable
 from glam_ros.video import write_video
 from glam_ros.watching import EpisodeRecord, Watcher
 
@@ -142,7 +142,6 @@ def run_episode(live: LiveGraph, watcher: Watcher, place: Place, task: str, epis
         # A driver stops an arm that hears nothing for too long, or has a fault as after touching something too hard. A
         # person clears the fault and enables it again: here the demo, counting.
         episode.stops += watcher.stopped.values()
-        clear_faults(live, place)
         enable(live, place)
         watcher.stopped.clear()
     live.wait(lambda: False, LINGER_S)

@@ -24,7 +24,7 @@ from glam_ros.keyboard import Deed, Steps, Terminal
 from glam_ros.live import GraphError, Interrupted, LiveGraph
 from glam_ros.records import EpisodeProgress
 from glam_ros.teleop import TeleopDriver
-from glam_ros.up import READY_TIMEOUT_S, clear_faults, enable
+from glam_ros.up import READY_TIMEOUT_S, enable
 
 NODE = "record_demos"
 LOG = "graph.log"
@@ -264,7 +264,7 @@ class Session:
         options, episodes = self._options, self._episodes
         task = options.task or (episodes.progress.task if episodes.progress else self._place.station.task)
         if options.driver != "policy":
-            self._enable()
+            enable(self._live, self._place)
         episodes.stopped.clear()
         episodes.start(task, self._seed - 1, options.driver)
         return task
@@ -288,14 +288,8 @@ class Session:
     def _enable_again(self) -> None:
         """After a stop; episodes count how often."""
         self._episodes.stops += 1
-        self._enable()
-        self._episodes.stopped.clear()
-
-    def _enable(self) -> None:
-        """Lets the arms move; faults of a simulated one, which a busy computer can cause, need no person to look."""
-        if self._place.simulated:
-            clear_faults(self._live, self._place)
         enable(self._live, self._place)
+        self._episodes.stopped.clear()
 
     def _drive(self, on: bool) -> None:
         client = self._live.node.create_client(SetBool, DRIVE)

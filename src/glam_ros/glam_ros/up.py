@@ -60,25 +60,34 @@ def main() -> int:
 
 
 def enable(live: LiveGraph, place: Place, timeout_s: float = 10.0) -> None:
-    """Enables every driver of the station, as soon as it agrees; raises GraphError where one goes on refusing."""
+    """Enables every driver of the station, as soon as it agrees.
+
+    Faults of a simulated station are cleared first: a busy computer can cause them, and no person has to look. Those
+    of a real arm are left to a person.
+
+    Raises:
+        GraphError: A driver goes on refusing; it says why.
+    """
     deadline = time.monotonic() + timeout_s
     for arm in place.station.arms:
         client = live.node.create_client(SetBool, topics.of_arm(arm.namespace, topics.ENABLE_DRIVER))
-        answer = live.call(client, SetBool.Request(data=True), timeout_s)
-        while not answer.success and time.monotonic() < deadline:
-            live.wait(lambda: False, RETRY_S)
+        while True:
+            if place.simulated:
+                _clear_faults(live, arm.namespace, timeout_s)
             answer = live.call(client, SetBool.Request(data=True), timeout_s)
+            if answer.success or time.monotonic() >= deadline:
+                break
+            live.wait(lambda: False, RETRY_S)
         live.node.destroy_client(client)
         if not answer.success:
             raise GraphError(f"the driver of arm '{arm.name}' can not be enabled: {answer.message}")
 
 
-def clear_faults(live: LiveGraph, place: Place, timeout_s: float = 10.0) -> None:
-    """Acknowledges the faults of every arm; one that stays is named when the arm is enabled."""
-    for arm in place.station.arms:
-        client = live.node.create_client(Trigger, topics.of_arm(arm.namespace, topics.CLEAR_FAULTS))
-        live.call(client, Trigger.Request(), timeout_s)
-        live.node.destroy_client(client)
+def _clear_faults(live: LiveGraph, namespace: str, timeout_s: float) -> None:
+    """Acknowledges the faults of an arm; one that stays is named when the arm is enabled."""
+    client = live.node.create_client(Trigger, topics.of_arm(namespace, topics.CLEAR_FAULTS))
+    live.call(client, Trigger.Request(), timeout_s)
+    live.node.destroy_client(client)
 
 
 class LinePrinter:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from lift_model import write_lift_model
 from toy_model import write_toy_model
 
 from glam_core.manifest import read_manifest
+from glam_core.station import control_port
 from glam_ros import demo, report, resources
 from glam_ros.choice import Choice
 from glam_ros.demo import DemoOptions
@@ -24,8 +26,10 @@ from glam_ros.domains import own_domain
 from glam_ros.graph import Graph, Place, Process, deployment
 from glam_ros.live import GraphError, Interrupted, LiveGraph
 from glam_ros.supervisor import Supervisor, command_line
+from glam_ros.up import enable
 from glam_ros.video import write_video
 from glam_ros.watching import CAMERA_TO_POLICY, COMMANDS, DECODE, INFERENCE, JOINT_STATES, TO_DRIVER, EpisodeRecord
+from kinova_driver.simulator.control_port import ask
 
 pytestmark = [pytest.mark.ros, pytest.mark.sim]
 
@@ -79,6 +83,20 @@ def test_the_live_graph_lifts_a_cube_and_leaves_nothing_behind(place: Place, tmp
         assert results.rates[stream].achieved_hz > 20.0
     assert write_video(tmp_path / "film.mp4", episodes, "rule") > 40
     assert (tmp_path / "film.mp4").stat().st_size > 10_000
+
+
+def test_a_fault_before_the_first_enabling_is_cleared_for_a_simulated_arm_alone(
+    place: Place, tmp_path: Path, domain: int
+) -> None:
+    write_toy_model(tmp_path / "toy")
+    arms = tuple(arm.model_copy(update={"backend": "kortex"}) for arm in place.station.arms)
+    real = replace(place, station=place.station.model_copy(update={"arms": arms}))
+    with LiveGraph(deployment(place, tmp_path / "toy"), lambda _name, _line: None, "onlooker", domain) as live:
+        live.wait_ready(READY_S)
+        ask(control_port(domain), "fault MAXIMUM_TORQUE joint_3")
+        with pytest.raises(GraphError, match=r"'arm' can not be enabled.*joint_3\.MAXIMUM_TORQUE; call clear_faults"):
+            enable(live, real, timeout_s=2.0)
+        enable(live, place)
 
 
 def test_ctrl_c_ends_every_process_and_frees_the_shared_memory(place: Place, tmp_path: Path, domain: int) -> None:
