@@ -61,6 +61,8 @@ class Budget:
     """Gradient steps of the image encoder; unused in the state suite."""
     relations: bool = False
     """Policies see where things are from each other, too (`Relations`): on slots, and on tasks with two arms."""
+    overlap: bool = False
+    """Segmenters learn how far their masks overlap with the true ones, too (`dice_loss`): where there are slots."""
 
 
 BUDGETS: dict[str, Budget] = {
@@ -212,7 +214,7 @@ class Experiment:
         """The budget's steps and sizes, for this task."""
         own = TASK_BUDGETS.get((self.budget, self.task), {})
         relations = self.on_slots or len(TASKS[self.task].layout.arms) > 1
-        return replace(BUDGETS[self.budget], relations=relations, **own)
+        return replace(BUDGETS[self.budget], relations=relations, overlap=self.on_slots, **own)
 
     @property
     def target_demonstrations(self) -> int:

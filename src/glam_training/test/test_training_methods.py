@@ -424,14 +424,26 @@ def test_methods_learn_from_images(image_stores, tmp_path, method, encoder, devi
 
 
 def test_a_run_on_slots_from_before_relations_is_loaded(image_stores, tmp_path, monkeypatch):
+    experiment = Experiment(method="mip", suite="images", encoder="slots", **TINY)
     with monkeypatch.context() as before:
-        sizes = dataclasses.replace(Experiment(method="mip", **TINY).sizes, relations=False)
-        before.setattr(Experiment, "sizes", sizes)
-        out = train(Experiment(method="mip", suite="images", encoder="slots", **TINY), image_stores, tmp_path / "run")
+        before.setattr(Experiment, "sizes", dataclasses.replace(experiment.sizes, relations=False))
+        out = train(experiment, image_stores, tmp_path / "run")
     record = json.loads((out / "run.json").read_text())
     del record["config"]["steady"]
     (out / "run.json").write_text(json.dumps(record))
     assert load(out).policy.features.relations is None and not load(out).steady
+
+
+def test_an_encoder_from_before_segmenters_learned_overlap_is_refused(image_stores, tmp_path, monkeypatch):
+    stores = dataclasses.replace(image_stores, encoders=tmp_path / "encoders")
+    experiment = Experiment(method="mip", suite="images", encoder="slots", **TINY)
+    assert experiment.sizes.overlap
+    assert not Experiment(method="mip", suite="images", **TINY).sizes.overlap  # on keypoints there are no masks
+    with monkeypatch.context() as before:
+        before.setattr(Experiment, "sizes", dataclasses.replace(experiment.sizes, overlap=False))
+        train(experiment, stores, tmp_path / "before")
+    with pytest.raises(ConfigurationError, match="overlap"):
+        train(experiment, stores, tmp_path / "run")
 
 
 def test_stage_1_sees_steadied_slots_and_scenes_as_they_are(image_stores, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ from glam_training.models.perception import (
     mask_moments,
 )
 from glam_training.models.rivals.clam import Clam
-from glam_training.segmenter import class_shares
+from glam_training.segmenter import class_shares, dice_loss
 from glam_training.slots import Slots
 from glam_training.stage1 import infer_posterior
 
@@ -212,6 +212,22 @@ def test_the_share_of_a_class_is_counted_in_two_by_two_pixels():
     mask = torch.tensor([[[0, 1, 2, 2], [1, 1, 2, 0]]], dtype=torch.uint8)
     shares = class_shares(mask, 3)
     torch.testing.assert_close(shares, torch.tensor([[[[0.25, 0.25]], [[0.75, 0.0]], [[0.0, 0.75]]]]))
+
+
+def test_the_overlap_of_masks_counts_every_class_alike():
+    q = torch.zeros(1, 2, 10, 10)
+    q[0, 0, :5] = 1.0  # fifty cells
+    q[0, 1, 0, 0] = 0.5  # one, at an edge
+    assert float(dice_loss(q, q)) == pytest.approx(0.0, abs=1e-6)
+    # Sums of squares: 50 and 0.25. Of the first class nothing is found: 1 - 1 / 51; of the second: 1 - 1 / 1.25.
+    small, large = q.clone(), q.clone()
+    large[0, 0], small[0, 1] = 0.0, 0.0
+    assert float(dice_loss(large, q)) == pytest.approx((50 / 51) / 2, rel=1e-5)
+    assert float(dice_loss(small, q)) == pytest.approx(0.2 / 2, rel=1e-5)
+    several = q.repeat(40, 1, 1, 1)  # in a batch: 1 - 1 / 11
+    assert float(dice_loss(small.repeat(40, 1, 1, 1), several)) == pytest.approx((10 / 11) / 2, rel=1e-5)
+    nowhere = torch.zeros_like(q)
+    assert float(dice_loss(nowhere, nowhere)) == 0.0
 
 
 def test_moments_find_a_blob_and_glimpses_follow_it():
