@@ -2,8 +2,7 @@
 
 Fits positions of objects to quadratic terms of their own slots in all cameras, by least squares, and says how far off
 that is on other demonstrations; none of them taught the run. Beside the slots of the run's segmenters stand those of
-the true masks, in the segmenters' resolution and in the images': what a better segmenter could gain, and what only a
-finer one.
+the true masks: what a better segmenter could gain.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from glam_training.data.store import Store
 from glam_training.encoders import Frames, perceive_frames, read_frames
 from glam_training.models.perception import MOMENTS_PER_SLOT, ImagePerception, mask_moments
 from glam_training.perceive import choose_episodes
-from glam_training.segmenter import class_shares
+from glam_training.segmenter import class_maps
 
 SECOND_ORDER = 6
 """The first moments of a slot: centre, mass, second order."""
@@ -82,8 +81,7 @@ def main(config: Config) -> None:
     print("|---|---|---|---|---|")
     for title, moments in (
         ("the segmenters", perceive_frames(perception, frames, torch.device("cpu"))[0]),
-        ("the true masks, segmenters' resolution", true_moments(frames, 1 + perception.slots, halve=True)),
-        ("the true masks, images' resolution", true_moments(frames, 1 + perception.slots, halve=False)),
+        ("the true masks", true_moments(frames, 1 + perception.slots)),
     ):
         slots = moments.unflatten(1, (-1, perception.slots, MOMENTS_PER_SLOT))[..., :SECOND_ORDER]
         terms = {name: quadratic(slots[:, :, i].flatten(1)) for i, name in enumerate(objects)}
@@ -99,15 +97,13 @@ def main(config: Config) -> None:
             report(title, f"{a} from {b}, held near it", both, way[:, :2], placing, first)
 
 
-def true_moments(frames: Frames, classes: int, halve: bool) -> Tensor:
+def true_moments(frames: Frames, classes: int) -> Tensor:
     """Moments (N, cameras * slots * 8) of the masks themselves."""
     cameras = []
     for masks in frames.masks:
-        parts = []
-        for mask in torch.from_numpy(masks).split(BATCH):
-            doubled = mask.repeat_interleave(2, 1).repeat_interleave(2, 2)
-            parts.append(mask_moments(class_shares(mask if halve else doubled, classes).clamp_min(1e-6).log()))
-        cameras.append(torch.cat(parts).flatten(1))
+        parts = torch.from_numpy(masks).split(BATCH)
+        moments = [mask_moments(class_maps(mask, classes).clamp_min(1e-6).log()) for mask in parts]
+        cameras.append(torch.cat(moments).flatten(1))
     return torch.cat(cameras, 1)
 
 

@@ -27,7 +27,7 @@ from glam_training.locks import alone_in
 from glam_training.models.keypoints import AGREEMENT_WEIGHT, KeypointObjective, KeypointPerception
 from glam_training.models.perception import ImagePerception, PerceptionConfig, to_network_range
 from glam_training.run import Run, read_tensors
-from glam_training.segmenter import DICE_WEIGHT, SegmenterObjective, photometric
+from glam_training.segmenter import SegmenterObjective, photometric
 
 ENCODER_FILE = "perception.pt"
 """Not the name of the phase that trains it, whose checkpoint stands beside it."""
@@ -98,8 +98,8 @@ def train_encoder(
     }
     if experiment.on_keypoints:
         config["agreement"] = AGREEMENT_WEIGHT  # those from before there was one are other encoders
-    elif experiment.sizes.overlap:
-        config["overlap"] = DICE_WEIGHT
+    elif experiment.sizes.fine_masks:
+        config["fine_masks"] = True
     # The lock stands beside the folder, which belongs to the run. Runs that need one encoder at a time wait for it.
     with alone_in(folder.with_name(f"{folder.name}.turn")), Run.create_or_open(folder, config, fingerprints) as run:
         torch.manual_seed(experiment.seed)
@@ -138,8 +138,7 @@ def _fit(
     optim = OptimConfig(steps=experiment.sizes.encoder_steps, learning_rate=2e-3, ema_decay=0.99)
     batches = EncoderBatches(frames, group.device)
     if isinstance(perception, ImagePerception):
-        dice_weight = DICE_WEIGHT if experiment.sizes.overlap else 0.0
-        objective, draw = SegmenterObjective(perception, dice_weight), batches.masked
+        objective, draw = SegmenterObjective(perception), batches.masked
     else:
         objective, draw = KeypointObjective(perception, len(frames)), batches.pairs
         optim = replace(optim, learning_rate=1e-3)

@@ -61,8 +61,9 @@ class Budget:
     """Gradient steps of the image encoder; unused in the state suite."""
     relations: bool = False
     """Policies see where things are from each other, too (`Relations`): on slots, and on tasks with two arms."""
-    overlap: bool = False
-    """Segmenters learn how far their masks overlap with the true ones, too (`dice_loss`): where there are slots."""
+    fine_masks: bool = False
+    """Segmenters decide pixel by pixel and learn how far masks overlap: wherever there are slots. It tells records and
+    runs from those of before, in which they did neither."""
 
 
 BUDGETS: dict[str, Budget] = {
@@ -214,7 +215,7 @@ class Experiment:
         """The budget's steps and sizes, for this task."""
         own = TASK_BUDGETS.get((self.budget, self.task), {})
         relations = self.on_slots or len(TASKS[self.task].layout.arms) > 1
-        return replace(BUDGETS[self.budget], relations=relations, overlap=self.on_slots, **own)
+        return replace(BUDGETS[self.budget], relations=relations, fine_masks=self.on_slots, **own)
 
     @property
     def target_demonstrations(self) -> int:

@@ -13,7 +13,7 @@ from glam_training.slots import Source
 
 DICE_WEIGHT = 0.5
 """Of the overlap, beside the cross-entropy."""
-_PRESENT = 1.0  # cells; a class that is nowhere in a batch, and claimed nowhere, costs nothing
+_PRESENT = 1.0  # pixels; a class that is nowhere in a batch, and claimed nowhere, costs nothing
 
 
 def train_segmenter(
@@ -64,15 +64,14 @@ def train_segmenter(
 
 
 class SegmenterObjective(nn.Module):
-    """Cross-entropy and overlap of every camera's segmenter with the object masks, area-averaged to its resolution.
+    """Cross-entropy and overlap of every camera's segmenter with the object masks.
 
     Cross-entropy alone is a mean over pixels: fingers, which are four in a thousand of them, hardly count in it.
     """
 
-    def __init__(self, perception: ImagePerception, dice_weight: float = DICE_WEIGHT) -> None:
+    def __init__(self, perception: ImagePerception) -> None:
         super().__init__()
         self.perception = perception
-        self.dice_weight = dice_weight
 
     def forward(self, batch: list[tuple[Tensor, Tensor]], progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of one batch: per camera images (B, 3, H, W) in [-0.5, 0.5] and masks (B, H, W) uint8."""
@@ -80,36 +79,34 @@ class SegmenterObjective(nn.Module):
         losses, overlaps = [], []
         for segmenter, (image, mask) in zip(self.perception.segmenters, batch, strict=True):
             logits = segmenter(image.contiguous(memory_format=torch.channels_last)).float()
-            share = class_shares(mask, classes)
-            p, q = logits.softmax(1)[:, 1:], share[:, 1:]
-            losses.append(F.cross_entropy(logits, share) + self.dice_weight * dice_loss(p, q))
-            p = p.detach()
-            overlaps.append(torch.minimum(p, q).sum() / torch.maximum(p, q).sum())
+            truth = class_maps(mask, classes)
+            p, q = logits.softmax(1)[:, 1:], truth[:, 1:]
+            losses.append(F.cross_entropy(logits, truth) + DICE_WEIGHT * dice_loss(p, q))
+            both = (p.detach() * q).sum()
+            overlaps.append(both / (p.detach().sum() + q.sum() - both))
         loss = torch.stack(losses).sum()
         return loss, {"loss": loss.detach(), "soft_iou": torch.stack(overlaps).mean()}
 
 
 def dice_loss(p: Tensor, q: Tensor) -> Tensor:
-    """How far two soft masks are from each other, each class counting alike however few pixels it has.
+    """How far probabilities are from masks, each class counting alike however few pixels it has.
 
     D = mean over classes of 1 - 2 sum(p q) / (sum(p^2) + sum(q^2)), with sums over batch and pixels (Milletari, Navab
-    and Ahmadi, "V-Net", 2016). It is zero where p = q, soft edges included.
+    and Ahmadi, "V-Net", 2016).
 
     Args:
         p: (B, S, h, w) probabilities.
-        q: (B, S, h, w) shares.
+        q: (B, S, h, w) true ones.
     """
     axes = (0, 2, 3)
     size = (p.square() + q.square()).sum(axes)
     return (1.0 - (2.0 * (p * q).sum(axes) + _PRESENT) / (size + _PRESENT)).mean()
 
 
-def class_shares(mask: Tensor, classes: int) -> Tensor:
-    """Share of each class in every 2 x 2 pixels of masks (B, H, W) uint8: (B, classes, H/2, W/2) float32."""
+def class_maps(mask: Tensor, classes: int) -> Tensor:
+    """Masks (B, H, W) uint8 as one map per class: (B, classes, H, W) float32, 1 where the class is."""
     numbers = torch.arange(classes, dtype=torch.uint8, device=mask.device)[:, None, None]
-    found = (mask[:, None] == numbers).view(torch.uint8)  # bytes, as one-hot floats take several times as long
-    rows = found[..., ::2, :] + found[..., 1::2, :]
-    return 0.25 * (rows[..., ::2] + rows[..., 1::2]).float()
+    return (mask[:, None] == numbers).float()
 
 
 def photometric(image: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -434,15 +434,15 @@ def test_a_run_on_slots_from_before_relations_is_loaded(image_stores, tmp_path, 
     assert load(out).policy.features.relations is None and not load(out).steady
 
 
-def test_an_encoder_from_before_segmenters_learned_overlap_is_refused(image_stores, tmp_path, monkeypatch):
+def test_an_encoder_from_before_masks_were_fine_is_refused(image_stores, tmp_path, monkeypatch):
     stores = dataclasses.replace(image_stores, encoders=tmp_path / "encoders")
     experiment = Experiment(method="mip", suite="images", encoder="slots", **TINY)
-    assert experiment.sizes.overlap
-    assert not Experiment(method="mip", suite="images", **TINY).sizes.overlap  # on keypoints there are no masks
+    assert experiment.sizes.fine_masks
+    assert not Experiment(method="mip", suite="images", **TINY).sizes.fine_masks  # on keypoints there are no masks
     with monkeypatch.context() as before:
-        before.setattr(Experiment, "sizes", dataclasses.replace(experiment.sizes, overlap=False))
+        before.setattr(Experiment, "sizes", dataclasses.replace(experiment.sizes, fine_masks=False))
         train(experiment, stores, tmp_path / "before")
-    with pytest.raises(ConfigurationError, match="overlap"):
+    with pytest.raises(ConfigurationError, match="fine_masks"):
         train(experiment, stores, tmp_path / "run")
 
 

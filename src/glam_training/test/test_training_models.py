@@ -28,7 +28,7 @@ from glam_training.models.perception import (
     mask_moments,
 )
 from glam_training.models.rivals.clam import Clam
-from glam_training.segmenter import class_shares, dice_loss
+from glam_training.segmenter import class_maps, dice_loss
 from glam_training.slots import Slots
 from glam_training.stage1 import infer_posterior
 
@@ -208,10 +208,10 @@ def test_mip_loss_and_sampler_agree_with_the_equations():
     torch.testing.assert_close(mip(o), torch.full((1, 2, 1), T_STAR))
 
 
-def test_the_share_of_a_class_is_counted_in_two_by_two_pixels():
-    mask = torch.tensor([[[0, 1, 2, 2], [1, 1, 2, 0]]], dtype=torch.uint8)
-    shares = class_shares(mask, 3)
-    torch.testing.assert_close(shares, torch.tensor([[[[0.25, 0.25]], [[0.75, 0.0]], [[0.0, 0.75]]]]))
+def test_masks_become_a_map_per_class():
+    mask = torch.tensor([[[0, 1], [2, 1]]], dtype=torch.uint8)
+    maps = class_maps(mask, 3)
+    torch.testing.assert_close(maps, torch.tensor([[[[1.0, 0], [0, 0]], [[0, 1], [0, 1]], [[0, 0], [1, 0]]]]))
 
 
 def test_the_overlap_of_masks_counts_every_class_alike():
@@ -237,7 +237,7 @@ def test_moments_find_a_blob_and_glimpses_follow_it():
     logits[0, 1, 4:8, 16:20] = 40.0  # class 1 around row 5.5, column 17.5
     moments = mask_moments(logits).reshape(2, 8)
     mass = 16.0
-    shrink = mass / (mass + 2.0)  # the floor of the mass pulls a small blob towards the centre
+    shrink = mass / (mass + 8.0)  # the floor of the mass pulls a small blob towards the centre
     assert float(moments[0, 0]) == pytest.approx(shrink * (17.5 / 23 * 2 - 1), abs=1e-3)
     assert float(moments[0, 1]) == pytest.approx(shrink * (5.5 / 23 * 2 - 1), abs=1e-3)
     assert float(moments[0, 2]) == pytest.approx(np.log(mass + 1), abs=1e-3)

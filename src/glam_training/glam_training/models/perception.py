@@ -28,7 +28,7 @@ from glam_training.models.blocks import Standardizer
 
 MOMENTS_PER_SLOT = 8  # u, v, log mass, var u, var v, cov uv, and the fourth-order pair
 _DOUBT = 0.3  # class probabilities up to it count for nothing: faint ones far away would rule the higher moments
-_MASS_FLOOR = 2.0  # pixels of the mask grid; below it a slot drifts to the image centre instead of jumping
+_MASS_FLOOR = 8.0  # pixels; below it a slot drifts to the image centre instead of jumping
 
 
 @dataclass(frozen=True)
@@ -93,26 +93,48 @@ class PerceptionConfig:
     """K: keypoints per camera, where there are no masks to learn slots from."""
 
 
-class Segmenter(nn.Module):
-    """Per-pixel class logits at half the image resolution. Classes: background, objects in task order, gripper
-    fingers."""
+class PixelNetwork(nn.Module):
+    """Logits for every two by two pixels of an image.
 
-    def __init__(self, classes: int, width: int) -> None:
+    Args:
+        maps: Logits per place.
+        width: Channels of the first convolution; later ones are multiples of it.
+    """
+
+    def __init__(self, maps: int, width: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, width, 5, stride=2, padding=2)
         self.fine = nn.Conv2d(width, 2 * width, 3, padding=1)
         self.coarse = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
         self.context = nn.Conv2d(4 * width, 4 * width, 3, padding=1)
-        self.read_out = nn.Conv2d(6 * width, classes, 1)
+        self.read_out = nn.Conv2d(6 * width, maps, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) in [-0.5, 0.5] to logits (B, classes, H/2, W/2)."""
+        """Map images (B, 3, H, W) in [-0.5, 0.5] to logits (B, maps, H/2, W/2)."""
         fine = self.fine(self.stem(image).relu_()).relu_()
         context = self.context(self.coarse(fine).relu_()).relu_()
         # The read-out of both maps side by side, in two parts: enlarging logits is cheaper than enlarging features.
         of_fine, of_context = self.read_out.weight.split([fine.shape[1], context.shape[1]], dim=1)
         enlarged = F.interpolate(F.conv2d(context, of_context), scale_factor=2.0, mode="nearest")
         return F.conv2d(fine, of_fine, self.read_out.bias) + enlarged
+
+
+class Segmenter(nn.Module):
+    """Class logits of every pixel. Classes: background, objects in task order, gripper fingers.
+
+    What a thing is, is decided two by two pixels at a time; where it ends, by the pixels themselves.
+    """
+
+    def __init__(self, classes: int, width: int) -> None:
+        super().__init__()
+        self.rough = PixelNetwork(classes, width)
+        self.edges = nn.Conv2d(3, width // 2, 3, padding=1)
+        self.refine = nn.Conv2d(width // 2 + classes, classes, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (B, 3, H, W) in [-0.5, 0.5] to logits (B, classes, H, W)."""
+        rough = F.interpolate(self.rough(image), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return rough + self.refine(torch.cat([self.edges(image).relu(), rough], dim=1))
 
 
 def mask_moments(logits: Tensor) -> Tensor:
