@@ -34,9 +34,9 @@ from torch import Tensor, nn
 from glam_training.models.blocks import MLP
 from glam_training.models.follow import Follower
 from glam_training.models.perception import (
+    CellNetwork,
     ImagePerception,
     PerceptionConfig,
-    PixelNetwork,
     Thing,
     Views,
     glimpses,
@@ -96,7 +96,7 @@ class KeypointPerception(nn.Module):
         self.count = config.keypoints
         self.glimpse_px = config.glimpse_px
         self.glimpse_samples = config.glimpse_samples // 2  # there are many, and they are kept in memory
-        maps = nn.ModuleList(PixelNetwork(config.keypoints, config.segmenter_width) for _ in range(cameras))
+        maps = nn.ModuleList(CellNetwork(config.keypoints, config.segmenter_width) for _ in range(cameras))
         self.maps = maps.to(memory_format=torch.channels_last)
 
     @property

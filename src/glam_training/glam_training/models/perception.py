@@ -93,11 +93,11 @@ class PerceptionConfig:
     """K: keypoints per camera, where there are no masks to learn slots from."""
 
 
-class PixelNetwork(nn.Module):
-    """Logits for every two by two pixels of an image.
+class CellNetwork(nn.Module):
+    """Logits for every cell of two by two pixels of an image.
 
     Args:
-        maps: Logits per place.
+        maps: Logits per cell.
         width: Channels of the first convolution; later ones are multiples of it.
     """
 
@@ -127,7 +127,7 @@ class Segmenter(nn.Module):
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
-        self.rough = PixelNetwork(classes, width)
+        self.rough = CellNetwork(classes, width)
         self.edges = nn.Conv2d(3, width // 2, 3, padding=1)
         self.refine = nn.Conv2d(width // 2 + classes, classes, 3, padding=1)
 
