@@ -66,7 +66,7 @@ def train_segmenter(
 class SegmenterObjective(nn.Module):
     """Cross-entropy and overlap of every camera's segmenter with the object masks.
 
-    Cross-entropy alone is a mean over pixels: fingers, which are four in a thousand of them, hardly count in it.
+    Cross-entropy alone is a mean over pixels, and each thing is fewer than one in a hundred of them.
     """
 
     def __init__(self, perception: ImagePerception) -> None:
