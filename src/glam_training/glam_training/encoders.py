@@ -98,8 +98,8 @@ def train_encoder(
     }
     if experiment.on_keypoints:
         config["agreement"] = AGREEMENT_WEIGHT  # those from before there was one are other encoders
-    elif experiment.sizes.fine_masks:
-        config["fine_masks"] = True
+    else:
+        config["fine_masks"] = True  # those from before are others, too
     # The lock stands beside the folder, which belongs to the run. Runs that need one encoder at a time wait for it.
     with alone_in(folder.with_name(f"{folder.name}.turn")), Run.create_or_open(folder, config, fingerprints) as run:
         torch.manual_seed(experiment.seed)

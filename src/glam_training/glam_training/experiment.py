@@ -61,10 +61,13 @@ class Budget:
     """Gradient steps of the image encoder; unused in the state suite."""
     relations: bool = False
     """Policies see where things are from each other, too (`Relations`): on slots, and on tasks with two arms."""
-    fine_masks: bool = False
-    """Segmenters decide pixel by pixel and learn how far masks overlap: wherever there are slots. It tells records and
-    runs from those of before, in which they did neither."""
+    slots: int = 0
+    """`SLOTS` wherever there are slots, else 0."""
 
+
+SLOTS = 3
+"""How often slots, or what is seen of them, have become something else (decisions 1, 18 and 19). It tells records and
+runs from those of before."""
 
 BUDGETS: dict[str, Budget] = {
     "small": Budget(batch_size=128),
@@ -215,7 +218,7 @@ class Experiment:
         """The budget's steps and sizes, for this task."""
         own = TASK_BUDGETS.get((self.budget, self.task), {})
         relations = self.on_slots or len(TASKS[self.task].layout.arms) > 1
-        return replace(BUDGETS[self.budget], relations=relations, fine_masks=self.on_slots, **own)
+        return replace(BUDGETS[self.budget], relations=relations, slots=SLOTS if self.on_slots else 0, **own)
 
     @property
     def target_demonstrations(self) -> int:

@@ -160,7 +160,9 @@ class _Eyes:
 
     def look(self, store: Store, episodes: np.ndarray) -> tuple[Tensor, Tensor]:
         """Moments and glimpses of some episodes."""
-        path = self._folder / f"{store.fingerprint[:16]}-{len(episodes)}.pt"
+        # Slots once had glimpses: a name of their own for what has none.
+        kind = "" if self.perception.glimpse_count else "-moments"
+        path = self._folder / f"{store.fingerprint[:16]}-{len(episodes)}{kind}.pt"
         if not path.exists():
             frames = read_frames(store, episodes, self._cameras, masks=False, scratch=self._folder)
             seen = perceive_frames(self.perception, frames, self._device)

@@ -19,7 +19,7 @@ from glam_training.models.mip import Mip, MipConfig, mip_loss
 from glam_training.models.perception import FeatureNet, ImagePerception, glimpse_values, make_features
 from glam_training.models.policy import ActionDecoderModule, PolicyModule
 from glam_training.relabel import load_slots, relabel
-from glam_training.run import Run, plain
+from glam_training.run import Run, load_weights, plain
 from glam_training.slots import Slots
 from glam_training.stage1 import MODEL_FILE, TrainedGlam, load_glam
 
@@ -109,9 +109,9 @@ def load_policy(path: Path) -> TrainedPolicy:
     policy = _make_policy(trained, mip_config, _saw_relations(run, contract), size, output)
     decoder = ActionDecoderModule(trained.glam) if latent else None
     state = torch.load(path / MODEL_FILE, map_location="cpu", weights_only=True)
-    policy.load_state_dict(state["policy"])
+    load_weights(policy, state["policy"], path)
     if decoder is not None:
-        decoder.load_state_dict(state["decoder"])
+        load_weights(decoder, state["decoder"], path)
         decoder.eval()
     return TrainedPolicy(contract, mip_config, policy.eval(), decoder, trained, run.record)
 

@@ -19,7 +19,7 @@ from glam_training import group_fit, group_training, methods, targets
 from glam_training.data.sampler import target_share
 from glam_training.data.store import Store
 from glam_training.encoders import encoder_folder
-from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, Experiment, Job, Stores, Switches
+from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, SLOTS, Experiment, Job, Stores, Switches
 from glam_training.export import ExportConfig, export
 from glam_training.fit import DeviceConfig, OptimConfig
 from glam_training.group_fit import fit_group, take_courses
@@ -434,16 +434,24 @@ def test_a_run_on_slots_from_before_relations_is_loaded(image_stores, tmp_path, 
     assert load(out).policy.features.relations is None and not load(out).steady
 
 
-def test_an_encoder_from_before_masks_were_fine_is_refused(image_stores, tmp_path, monkeypatch):
+def test_encoders_and_runs_on_slots_from_before_are_refused(image_stores, tmp_path):
     stores = dataclasses.replace(image_stores, encoders=tmp_path / "encoders")
     experiment = Experiment(method="mip", suite="images", encoder="slots", **TINY)
-    assert experiment.sizes.fine_masks
-    assert not Experiment(method="mip", suite="images", **TINY).sizes.fine_masks  # on keypoints there are no masks
-    with monkeypatch.context() as before:
-        before.setattr(Experiment, "sizes", dataclasses.replace(experiment.sizes, fine_masks=False))
-        train(experiment, stores, tmp_path / "before")
-    with pytest.raises(ConfigurationError, match="fine_masks"):
-        train(experiment, stores, tmp_path / "run")
+    assert experiment.sizes.slots == SLOTS
+    assert Experiment(method="mip", suite="images", **TINY).sizes.slots == 0  # on keypoints there are none
+    out = train(experiment, stores, tmp_path / "run")
+    (encoder,) = (tmp_path / "encoders").glob("*/run.json")
+    for path, change in ((out / "run.json", ("sizes", "slots")), (encoder, ("fine_masks",))):
+        now = path.read_text()
+        record = json.loads(now)
+        part = record["config"]
+        for name in change[:-1]:
+            part = part[name]
+        del part[change[-1]]
+        path.write_text(json.dumps(record))
+        with pytest.raises(ConfigurationError, match=change[-1]):
+            train(experiment, stores, out if path.parent == out else tmp_path / "another")
+        path.write_text(now)
 
 
 def test_stage_1_sees_steadied_slots_and_scenes_as_they_are(image_stores, tmp_path, monkeypatch):

@@ -270,13 +270,11 @@ def test_the_fourth_moment_turns_with_a_square():
 
 
 def test_perception_shapes_and_feature_size():
-    perception = ImagePerception(
-        cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_px=12, glimpse_samples=8)
-    )
+    perception = ImagePerception(cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_samples=8))
     images = [torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8) for _ in range(2)]
     moments, patches = perception(*images)
     assert moments.shape == (5, perception.moment_size) == (5, 48)
-    assert patches.shape == (5, perception.glimpse_count, 3, 8, 8)
+    assert patches.shape == (5, perception.glimpse_count, 3, 8, 8) == (5, 0, 3, 8, 8)
     features = make_features(perception, relations=False)
     assert features(moments, patches).shape == (5, features.size)
 

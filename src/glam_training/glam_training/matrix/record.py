@@ -15,7 +15,7 @@ from glam_training.config import differences, plain
 from glam_training.experiment import Experiment, Switches, read_switches
 
 SCHEMA_VERSION = 1
-_BEFORE = {"relations": False, "fine_masks": False}
+_BEFORE = {"relations": False, "slots": 0}
 """What the budgets of records were before there was a choice."""
 
 

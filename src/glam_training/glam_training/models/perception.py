@@ -1,16 +1,15 @@
 """From observations to object features: what the latent-action model and the policy see.
 
 GLAM-O grounds latent actions in objects. A small segmenter, trained on the object masks of every source, turns each
-camera image into one
-*slot* per object (and one for the gripper's fingers): where it is (moments of its mask) and how it looks there (a
-glimpse: a small patch of
-the image around the slot). Masks are needed for the segmenter's loss alone; the robot sees nothing but images.
+camera image into one *slot* per object (and one for the gripper's fingers): the moments of its mask. Masks are needed
+for the segmenter's loss alone; the robot sees nothing but images. Without masks there are keypoints
+(`models/keypoints.py`), each with a *glimpse*: a small patch of the image around it.
 
 Departure from the published description, which trains everything jointly: the segmenter is trained first and then
-frozen. Slots can
-therefore be computed once per data set, and everything after them trains in minutes on two CPU cores.
+frozen. Slots can therefore be computed once per data set, and everything after them trains in minutes on two CPU cores.
 
-Symbols: B batch, C cameras, S slots per camera (objects, then fingers), M moments, P samples along a side of a glimpse.
+Symbols: B batch, C cameras, S slots per camera (objects, then fingers), M moments, G glimpses, P samples along a side
+of a glimpse.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ class PerceptionConfig:
     segmenter_width: int = 16
     """Channels of the first convolution; later ones are multiples of it."""
     glimpse_px: int = 24
-    """Side of the square glimpse around each slot, in image pixels."""
+    """Side of the square glimpse around each keypoint, in image pixels."""
     glimpse_samples: int = 16
     """P: the glimpse is sampled P x P times."""
     keypoints: int = 12
@@ -175,28 +174,28 @@ def mask_moments(logits: Tensor) -> Tensor:
 
 
 def glimpses(image: Tensor, centre: Tensor, size_px: int, samples: int) -> Tensor:
-    """Sample a patch around every slot, bilinear and zero-padded, so that it moves smoothly with the slot.
+    """Sample a patch around every point, bilinear and zero-padded, so that it moves smoothly with the point.
 
     Args:
         image: (B, 3, H, W).
-        centre: (B, S, 2) slot centres u, v in [-1, 1].
+        centre: (B, G, 2) points u, v in [-1, 1].
         size_px: Side of the patch in image pixels.
         samples: P, samples along a side.
 
     Returns:
-        (B, S, 3, P, P).
+        (B, G, 3, P, P).
     """
-    batch, slots, _ = centre.shape
+    batch, count, _ = centre.shape
     _, channels, height, width = image.shape
     offset = torch.linspace(-0.5, 0.5, samples, device=image.device, dtype=image.dtype) * (size_px - 1)
-    u = centre[..., 0, None] + offset * (2.0 / (width - 1))  # (B, S, P)
+    u = centre[..., 0, None] + offset * (2.0 / (width - 1))  # (B, G, P)
     v = centre[..., 1, None] + offset * (2.0 / (height - 1))
-    # The S patches of one image are stacked into one tall sampling grid: one call, no copy of the image per slot.
-    grid_u = u[:, :, None, :].expand(batch, slots, samples, samples)
-    grid_v = v[:, :, :, None].expand(batch, slots, samples, samples)
-    grid = torch.stack([grid_u, grid_v], dim=-1).reshape(batch, slots * samples, samples, 2)
+    # The G patches of one image are stacked into one tall sampling grid: one call, no copy of the image per point.
+    grid_u = u[:, :, None, :].expand(batch, count, samples, samples)
+    grid_v = v[:, :, :, None].expand(batch, count, samples, samples)
+    grid = torch.stack([grid_u, grid_v], dim=-1).reshape(batch, count * samples, samples, 2)
     patches = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return patches.reshape(batch, channels, slots, samples, samples).permute(0, 2, 1, 3, 4)
+    return patches.reshape(batch, channels, count, samples, samples).permute(0, 2, 1, 3, 4)
 
 
 def to_network_range(image: Tensor) -> Tensor:
@@ -210,7 +209,10 @@ def glimpse_values(kept: Tensor) -> Tensor:
 
 
 class ImagePerception(nn.Module):
-    """One segmenter per camera; moments and glimpses of all slots of all cameras.
+    """One segmenter per camera; moments of all slots of all cameras.
+
+    There is nothing to glimpse: a policy that sees patches of the image, too, learns its demonstrations by heart in
+    them (decision 19).
 
     Args:
         cameras: Number of cameras.
@@ -219,8 +221,7 @@ class ImagePerception(nn.Module):
 
     Attributes:
         moment_floor: Moments that vary less than this are not amplified when they are standardised; what the wrist
-            camera sees of the
-            fingers hardly varies but for the shape of the hand behind them.
+            camera sees of the fingers hardly varies but for the shape of the hand behind them.
     """
 
     moment_floor = 0.1
@@ -229,7 +230,7 @@ class ImagePerception(nn.Module):
     def __init__(self, cameras: int, slots: int, config: PerceptionConfig) -> None:
         super().__init__()
         self.slots = slots
-        self.glimpse_px = config.glimpse_px
+        self.glimpse_count = 0
         self.glimpse_samples = config.glimpse_samples
         segmenters = nn.ModuleList(Segmenter(1 + slots, config.segmenter_width) for _ in range(cameras))
         self.segmenters = segmenters.to(memory_format=torch.channels_last)  # two to three times faster on CPUs
@@ -238,11 +239,6 @@ class ImagePerception(nn.Module):
     def moment_size(self) -> int:
         """Length of the moment vector of one observation."""
         return len(self.segmenters) * self.slots * MOMENTS_PER_SLOT
-
-    @property
-    def glimpse_count(self) -> int:
-        """Glimpses of one observation."""
-        return len(self.segmenters) * self.slots
 
     @property
     def views(self) -> Views:
@@ -258,15 +254,11 @@ class ImagePerception(nn.Module):
             images: One (B, H, W, 3) uint8 tensor per camera, in the order of the spec.
 
         Returns:
-            Moments (B, C * S * 6) float32 and glimpses (B, C * S, 3, P, P) float32 in [-0.5, 0.5].
+            Moments (B, C * S * 8) float32 and no glimpses: (B, 0, 3, P, P).
         """
-        moments, patches = [], []
-        for segmenter, image in zip(self.segmenters, images, strict=True):
-            x = to_network_range(image)
-            slot_moments = mask_moments(segmenter(x).float())
-            patches.append(glimpses(x, slot_moments[..., :2], self.glimpse_px, self.glimpse_samples))
-            moments.append(slot_moments.flatten(1))
-        return torch.cat(moments, dim=1), torch.cat(patches, dim=1)
+        pairs = zip(self.segmenters, images, strict=True)
+        moments = [mask_moments(segmenter(to_network_range(x)).float()).flatten(1) for segmenter, x in pairs]
+        return torch.cat(moments, dim=1), _no_glimpses(moments[0], self.glimpse_samples)
 
 
 class ScenePerception(nn.Module):
@@ -284,7 +276,11 @@ class ScenePerception(nn.Module):
 
     def forward(self, scene: Tensor) -> tuple[Tensor, Tensor]:
         """Map scene vectors (B, M) float32 to themselves and to an empty (B, 0, 3, P, P) glimpse tensor."""
-        return scene, scene.new_zeros(scene.shape[0], 0, 3, self.glimpse_samples, self.glimpse_samples)
+        return scene, _no_glimpses(scene, self.glimpse_samples)
+
+
+def _no_glimpses(moments: Tensor, samples: int) -> Tensor:
+    return moments.new_zeros(moments.shape[0], 0, 3, samples, samples)
 
 
 def split_views(things: Sequence[Thing], size: int) -> Views:
@@ -364,15 +360,14 @@ def make_features(perception: Perception, relations: bool) -> FeatureNet:
 
 
 class FeatureNet(nn.Module):
-    """Slots to one feature vector: standardised moments next to a code of every glimpse.
+    """What is perceived to one feature vector: standardised moments next to a code of every glimpse.
 
-    Glimpses are centred on their slots, so a small perceptron reads them as well as convolutions do, at a tenth of the
-    cost. Each slot of
-    each camera has a perceptron of its own: a cube and a finger look nothing alike.
+    Glimpses are centred on their keypoints, so a small perceptron reads them as well as convolutions do, at a tenth of
+    the cost. Each keypoint of each camera has a perceptron of its own: a cube and a finger look nothing alike.
 
     Args:
         moment_size: M.
-        glimpse_count: G, glimpses per observation (zero in the fast lane).
+        glimpse_count: G, glimpses per observation (zero but for keypoints).
         samples: P, samples along a side of a glimpse.
         relations: What stands beside the moments of where things are from each other; None for nothing.
         hidden: Hidden size of a glimpse's perceptron.
