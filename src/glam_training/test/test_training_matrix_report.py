@@ -12,7 +12,7 @@ from glam_core.errors import DataError
 from glam_training.experiment import Experiment, Switches
 from glam_training.matrix.bars import MISSED, OPEN, REACHED, all_bars
 from glam_training.matrix.pooling import Table
-from glam_training.matrix.presets import normalised, preset
+from glam_training.matrix.presets import IMAGE_SCARCE, normalised, preset
 from glam_training.matrix.record import read_records
 from glam_training.matrix.report import ReportConfig, write_report
 from glam_training.matrix.shipped import shipped_bars
@@ -42,9 +42,14 @@ def records(tmp_path):
         write_cell(folder, cell, "1" * 40 + "0" * 10)
         write_cell(folder, normalised(replace(cell, method="mip")), "1" * 20 + "0" * 30)
     for method, encoder, successes in (
-        ("glam_o", None, 40), ("mip", "slots", 20), ("mip", None, 5), ("pseudo_labels", "slots", 42), ("glam", None, 12)
-    ):  # fmt: skip
-        write(folder, method, successes, suite="images", target_episodes=50, encoder=encoder)
+        ("glam_o", "slots", 40),
+        ("mip", "slots", 20),
+        ("mip", "keypoints", 5),
+        ("pseudo_labels", "slots", 42),
+        ("glam", "keypoints", 12),
+    ):
+        cell = {"suite": "images", "target_episodes": IMAGE_SCARCE[encoder]["stack_two"], "encoder": encoder}
+        write(folder, method, successes, **cell)
     return folder
 
 
@@ -176,7 +181,8 @@ def test_a_curve_shows_where_the_baseline_stands(records, tmp_path):
     assert "| MIP, slots |" not in config.page.read_text(), "no method has a curve from images yet"
     write(records, "glam_o", 14, suite="images", target_episodes=10)
     write_report(config)
-    curve = config.page.read_text().partition("| target demonstrations | 10 | 50 |")[2].partition("![")[0]
+    images = config.page.read_text().partition("## Image suite")[2]
+    curve = images.partition("| target demonstrations | 10 | 20 | 50 |")[2].partition("![")[0]
     assert "| GLAM-O, slots | 0.28 " in curve and "| MIP, slots | - | 0.40 " in curve
     assert "pseudo-labels" not in curve
 

@@ -44,7 +44,7 @@ def all_bars(state: Table, images: Table, budgets: dict[str, str]) -> list[Bar]:
     bars = []
     for suite, table in (("state", state), ("images", images)):
         cell = Experiment("stack_two", "mip", suite, budget=budgets.get(suite, "small"))
-        scarce = SCARCE if suite == "state" else IMAGE_SCARCE
+        scarce = SCARCE if suite == "state" else IMAGE_SCARCE["slots"]
         margin = 0.44 if suite == "state" else None
         bars += [
             advantage(table, cell, margin),

@@ -112,7 +112,7 @@ def _bars(bars: Sequence[Bar]) -> str:
 
 def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list[Path]]:
     """Section of one suite and budget, and its plots."""
-    scarce = SCARCE if suite == "state" else IMAGE_SCARCE
+    scarce = SCARCE if suite == "state" else IMAGE_SCARCE["slots"]
     base = Experiment("stack_two", "mip", suite, budget=budget)
     stem = page.with_suffix("")
     parts, plots = [f"## {SUITES[suite]}, budget `{budget}`"], []
@@ -123,10 +123,11 @@ def _suite(table: Table, suite: str, budget: str, page: Path) -> tuple[str, list
 
     encoders: tuple[Encoder | None, ...] = ENCODERS if suite == "images" else (None,)
     for space, encoder in itertools.product(("tool", "joint"), encoders):
-        rows = _task_rows(table, replace(base, action_space=space, encoder=encoder), scarce)
+        counts = IMAGE_SCARCE[encoder] if encoder else scarce
+        rows = _task_rows(table, replace(base, action_space=space, encoder=encoder), counts)
         if rows:
             seen = f", {encoder}" if encoder else ""
-            parts.append(f"### Tasks, {space}-space actions{seen}\n\n{_task_table(rows, scarce)}")
+            parts.append(f"### Tasks, {space}-space actions{seen}\n\n{_task_table(rows, counts)}")
             title = f"{SUITES[suite]}{seen}, {space} space, {AUXILIARY} auxiliary demonstrations"
             name = "_".join(filter(None, (stem.name, suite, budget, "tasks", space, encoder)))
             colours = variant_colours()
