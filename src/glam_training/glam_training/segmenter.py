@@ -78,10 +78,11 @@ class SegmenterObjective(nn.Module):
         classes = 1 + self.perception.slots
         losses, overlaps = [], []
         for segmenter, (image, mask) in zip(self.perception.segmenters, batch, strict=True):
-            logits = segmenter(image.contiguous(memory_format=torch.channels_last)).float()
-            truth = class_maps(mask, classes)
-            p, q = logits.softmax(1)[:, 1:], truth[:, 1:]
-            losses.append(F.cross_entropy(logits, truth) + DICE_WEIGHT * dice_loss(p, q))
+            # Contiguous like the masks: tensors of two layouts are slow together.
+            logits = segmenter(image.contiguous(memory_format=torch.channels_last)).float().contiguous()
+            log_p = logits.log_softmax(1)
+            p, q = log_p[:, 1:].exp(), class_maps(mask, classes)[:, 1:]
+            losses.append(F.nll_loss(log_p, mask.long()) + DICE_WEIGHT * dice_loss(p, q))
             both = (p.detach() * q).sum()
             overlaps.append(both / (p.detach().sum() + q.sum() - both))
         loss = torch.stack(losses).sum()
