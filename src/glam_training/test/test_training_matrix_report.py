@@ -13,7 +13,7 @@ from glam_training.experiment import Experiment, Switches
 from glam_training.matrix.bars import MISSED, OPEN, REACHED, all_bars
 from glam_training.matrix.pooling import Table
 from glam_training.matrix.presets import IMAGE_SCARCE, normalised, preset
-from glam_training.matrix.record import read_records
+from glam_training.matrix.record import read_record, read_records
 from glam_training.matrix.report import ReportConfig, write_report
 from glam_training.matrix.shipped import shipped_bars
 
@@ -198,6 +198,14 @@ def test_entries_of_another_budget_are_marked(records, tmp_path):
     assert "†: measured when something else held: relations was False, is True." in page
     assert "| pseudo-labels | 0.84 [0.77, 0.89], n 150 (0.84 0.84 0.84) † |" in page
     assert page.count("†") == 2
+
+
+def test_a_choice_that_is_gone_marks_only_what_had_made_it(records, tmp_path):
+    paths = [next(records.rglob(pattern)) for pattern in ("state/stack_two/mip-*.json", "images/stack_two/mip-*.json")]
+    for path, choice in zip(paths, ("false", "true"), strict=True):
+        path.write_text(path.read_text().replace('"relations"', f'"fine_masks": {choice}, "relations"'))
+    state, images = (read_record(path) for path in paths)
+    assert not state.budget_changes and images.budget_changes == ["fine_masks was True, is None"]
 
 
 def test_tuning_records_are_refused(records, tmp_path):

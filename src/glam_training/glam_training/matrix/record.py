@@ -17,6 +17,8 @@ from glam_training.experiment import Experiment, Switches, read_switches
 SCHEMA_VERSION = 1
 _BEFORE = {"relations": False, "slots": 0}
 """What the budgets of records were before there was a choice."""
+_GONE = {"fine_masks": False}
+"""Choices that are gone, and what they were where nothing has changed since."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,15 @@ class CellRecord:
         return sum(self.episodes.success)
 
     @property
+    def budget_in_full(self) -> dict[str, Any]:
+        """The budget in today's terms."""
+        kept = {name: value for name, value in self.budget.items() if name not in _GONE or value != _GONE[name]}
+        return {**_BEFORE, **kept}
+
+    @property
     def budget_changes(self) -> list[str]:
         """What its budget would be today, where that is something else, such as "steps was 10, is 20"."""
-        return differences({**_BEFORE, **self.budget}, plain(self.experiment.sizes))
+        return differences(self.budget_in_full, plain(self.experiment.sizes))
 
 
 def cell_path(folder: Path, cell: Experiment) -> Path:
@@ -179,7 +187,7 @@ def is_done(path: Path, cell: Experiment, wanted: Starts, budget: Mapping[str, A
     before = {
         "experiment": plain(record.experiment),
         "starts": plain(record.starts),
-        "budget": {**_BEFORE, **record.budget},
+        "budget": record.budget_in_full,
     }
     now = {"experiment": plain(cell), "starts": plain(wanted), "budget": dict(budget)}
     differing = differences(before, now)
