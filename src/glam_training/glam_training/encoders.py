@@ -28,6 +28,7 @@ from glam_training.models.keypoints import AGREEMENT_WEIGHT, KeypointObjective, 
 from glam_training.models.perception import ImagePerception, PerceptionConfig, to_network_range
 from glam_training.run import Run, read_tensors
 from glam_training.segmenter import SegmenterObjective, photometric
+from glam_training.slots import check_mask_values
 
 ENCODER_FILE = "perception.pt"
 """Not the name of the phase that trains it, whose checkpoint stands beside it."""
@@ -59,6 +60,8 @@ def read_frames(
     """Read the images, and the masks if asked for, of some episodes; memory-mapped in `scratch`, if given."""
     keys = [f"images/{camera}" for camera in cameras] + [f"masks/{camera}" for camera in cameras if masks]
     arrays = list(store.load_episodes(keys, episodes.tolist(), scratch).values())
+    for camera, values in zip(cameras, arrays[len(cameras) :], strict=False):  # none without masks
+        check_mask_values(store, camera, values)
     slices = store.episode_slices()
     ends = np.cumsum([slices[i].stop - slices[i].start for i in episodes])
     return Frames(arrays[: len(cameras)], arrays[len(cameras) :], ends)
@@ -99,7 +102,7 @@ def train_encoder(
     if experiment.on_keypoints:
         config["agreement"] = AGREEMENT_WEIGHT  # those from before there was one are other encoders
     else:
-        config["fine_masks"] = True  # those from before are others, too
+        config["fine_masks"] = True  # those from before decision 18 are other encoders
     # The lock stands beside the folder, which belongs to the run. Runs that need one encoder at a time wait for it.
     with alone_in(folder.with_name(f"{folder.name}.turn")), Run.create_or_open(folder, config, fingerprints) as run:
         torch.manual_seed(experiment.seed)

@@ -61,13 +61,13 @@ class Budget:
     """Gradient steps of the image encoder; unused in the state suite."""
     relations: bool = False
     """Policies see where things are from each other, too (`Relations`): on slots, and on tasks with two arms."""
-    slots: int = 0
-    """`SLOTS` wherever there are slots, else 0."""
+    slots_version: int = 0
+    """`SLOTS_VERSION` wherever there are slots, else 0."""
 
 
-SLOTS = 3
-"""How often slots, or what is seen of them, have become something else (decisions 1, 18 and 19). It tells records and
-runs from those of before."""
+SLOTS_VERSION = 3
+"""Of slots and of what policies see of them: 1 as in decision 1, 2 since decision 18, 3 since decision 19. Records and
+runs of another version are other measurements."""
 
 BUDGETS: dict[str, Budget] = {
     "small": Budget(batch_size=128),
@@ -218,7 +218,9 @@ class Experiment:
         """The budget's steps and sizes, for this task."""
         own = TASK_BUDGETS.get((self.budget, self.task), {})
         relations = self.on_slots or len(TASKS[self.task].layout.arms) > 1
-        return replace(BUDGETS[self.budget], relations=relations, slots=SLOTS if self.on_slots else 0, **own)
+        return replace(
+            BUDGETS[self.budget], relations=relations, slots_version=SLOTS_VERSION if self.on_slots else 0, **own
+        )
 
     @property
     def target_demonstrations(self) -> int:
@@ -229,6 +231,14 @@ class Experiment:
     def auxiliary_demonstrations(self) -> int:
         """Demonstrations of each auxiliary store that the method learns from."""
         return self.auxiliary_episodes if self.method in AUXILIARY_METHODS else 0
+
+
+def read_budget(values: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:
+    """A budget as a record of `experiment` holds it, in today's terms."""
+    budget = {"relations": False, **values}
+    fine = budget.pop("fine_masks", False)
+    before = (2 if fine else 1) if experiment.on_slots else 0
+    return {"slots_version": before, **budget}
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def load(out: Path) -> Trained:
     # As the run was trained: runs from before there was a choice do not say, and have none.
     features = make_features(perception, run.config["sizes"].get("relations", False))
     module = PolicyModule(perception, features, _make_head(experiment, features.size, size), output)
-    module.load_state_dict(state["policy"])
+    load_weights(module, state["policy"], out)
     decoder = ActionDecoderModule(model).eval() if latent else None
     return Trained(experiment, contract, module.eval(), decoder, model, columns, run.record)
 
@@ -314,9 +314,12 @@ def _make_head(experiment: Experiment, features: int, size: int) -> Mip:
 
 
 def _config(experiment: Experiment) -> dict[str, Any]:
+    sizes = plain(experiment.sizes)
+    if not experiment.on_slots:
+        del sizes["slots_version"]  # their runs are what they were before there were versions
     return {
         "experiment": plain(experiment),
-        "sizes": plain(experiment.sizes),
+        "sizes": sizes,
         "perception": plain(PerceptionConfig()),
         "least_target_share": LEAST_TARGET_SHARE,
         "steady": experiment.on_slots,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from glam_training.fit import DeviceConfig, OptimConfig, fit, make_fabric, random_rows
 from glam_training.models.perception import ImagePerception, to_network_range
 from glam_training.run import Run
-from glam_training.slots import Source
+from glam_training.slots import Source, check_mask_values
 
 DICE_WEIGHT = 0.5
 """Of the overlap, beside the cross-entropy."""
@@ -45,6 +45,8 @@ def train_segmenter(
     for source in sources:
         keys = [f"{kind}/{camera}" for kind in ("images", "masks") for camera in cameras]
         loaded = source.store.load(keys, source.episodes, scratch=run.path)
+        for camera in cameras:
+            check_mask_values(source.store, camera, loaded[f"masks/{camera}"])
         arrays = {key: torch.from_numpy(values) for key, values in loaded.items()}
         data.append([(arrays[f"images/{camera}"], arrays[f"masks/{camera}"]) for camera in cameras])
     share = max(1, optim.batch_size // len(sources))

@@ -128,6 +128,20 @@ def check_masks(store: Store, target: Store) -> None:
         )
 
 
+def check_mask_values(store: Store, camera: str, masks: np.ndarray) -> None:
+    """Refuse masks (N, H, W) with values that are no class.
+
+    Raises:
+        DataError: there are some.
+    """
+    classes = store.info.mask_classes
+    if (top := int(masks.max(initial=0))) > len(classes):
+        raise DataError(
+            f"{store.path}: masks/{camera} has pixels of {top}, but there are {len(classes)} classes "
+            f"({', '.join(classes)}, from 1 on); make everything else background, 0"
+        )
+
+
 @torch.inference_mode()
 def compute_slots(
     source: Source, perception: ImagePerception | ScenePerception, keys: list[str], cache: Path, labelled: bool
@@ -142,27 +156,25 @@ def compute_slots(
         labelled: Whether states and actions are read too.
     """
     folder = cache / f"{source.store.path.name}-{source.store.fingerprint[:12]}-{source.frames}"
-    paths = {name: folder / f"{name}.npy" for name in ("moments", "glimpses")}
-    if not all(path.exists() for path in paths.values()):
+    path = folder / "moments.npy"
+    if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         arrays = source.store.load(keys, source.episodes, scratch=folder)
         inputs = [arrays.pop(key) for key in keys]
         device = next((p.device for p in perception.parameters()), torch.device("cpu"))
-        moments, patches = [], []
+        moments = []
         for first in tqdm(range(0, source.frames, _BATCH), desc=f"perceive {source.store.path.name}", mininterval=2.0):
             batch = [torch.from_numpy(x[first : first + _BATCH]).to(device) for x in inputs]
-            m, g = perception(*batch)
-            moments.append(m.float().cpu().numpy())
-            patches.append(((g + 0.5) * 255.0).round().clamp(0, 255).byte().cpu().numpy())
-        for name, values in (("moments", np.concatenate(moments)), ("glimpses", np.concatenate(patches))):
-            partial = folder / f"{name}.partial.npy"
-            np.save(partial, values, allow_pickle=False)
-            partial.replace(paths[name])
-    loaded = {name: torch.from_numpy(np.load(path, allow_pickle=False)) for name, path in paths.items()}
+            moments.append(perception(*batch)[0].float().cpu().numpy())
+        partial = folder / "moments.partial.npy"
+        np.save(partial, np.concatenate(moments), allow_pickle=False)
+        partial.replace(path)
+    loaded = torch.from_numpy(np.load(path, allow_pickle=False))
+    samples = perception.glimpse_samples
     labels = source.store.load(["state", "action"], source.episodes) if labelled else {}
     return Slots(
-        moments=loaded["moments"],
-        glimpses=loaded["glimpses"],
+        moments=loaded,
+        glimpses=torch.zeros(len(loaded), 0, 3, samples, samples, dtype=torch.uint8),
         episode_ends=source.episode_ends,
         state=torch.from_numpy(labels["state"]) if labelled else None,
         action=torch.from_numpy(labels["action"]) if labelled else None,

@@ -51,7 +51,7 @@ def folder(tmp_path_factory) -> Path:
             target=folder / "target",
             out=folder / "glam",
             model=GlamConfig(latent_size=3, width=16, depth=1, affine=True),
-            perception=PerceptionConfig(segmenter_width=4, glimpse_px=8),
+            perception=PerceptionConfig(segmenter_width=4),
             segmenter=OptimConfig(steps=300, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
             optim=dataclasses.replace(FEW, steps=100, learning_rate=1e-2, ema_decay=0.9),
             refit=FEW,

@@ -19,7 +19,7 @@ from glam_core.errors import ConfigurationError, DataError
 from glam_training.experiment import Experiment, Switches, read_switches
 from glam_training.locks import alone_in_or_fail
 from glam_training.matrix.executors import LocalExecutor
-from glam_training.matrix.presets import Part, Preset, normalised
+from glam_training.matrix.presets import Part, Preset, normalised, preset
 from glam_training.matrix.record import cell_name, cell_path, read_record
 from glam_training.matrix.runner import MatrixConfig, run_matrix
 from glam_training.matrix.selection import group_cells, select_cells
@@ -161,6 +161,12 @@ def test_groups_hold_one_suite_and_budget():
     assert group_cells(cells, 2) == [[cells[0], cells[1]], [cells[2]], [cells[3]]]
     assert group_cells(cells, 3) == [[cells[0], cells[1], cells[3]], [cells[2]]]
     assert group_cells(cells, 1) == [[cell] for cell in cells]
+
+
+def test_from_images_the_encoder_decides_how_many_demonstrations_there_are():
+    (part,) = [part for part in preset("gpu").parts if part.name == "images"]
+    counts = {(c.task, c.on_slots): c.target_episodes for c in part.cells}
+    assert counts["stack_two", True] == 20 and counts["stack_two", False] == 50
 
 
 def test_names_are_unique_and_order_is_kept():

@@ -200,12 +200,22 @@ def test_entries_of_another_budget_are_marked(records, tmp_path):
     assert page.count("†") == 2
 
 
-def test_a_choice_that_is_gone_marks_only_what_had_made_it(records, tmp_path):
-    paths = [next(records.rglob(pattern)) for pattern in ("state/stack_two/mip-*.json", "images/stack_two/mip-*.json")]
-    for path, choice in zip(paths, ("false", "true"), strict=True):
-        path.write_text(path.read_text().replace('"relations"', f'"fine_masks": {choice}, "relations"'))
-    state, images = (read_record(path) for path in paths)
-    assert not state.budget_changes and images.budget_changes == ["fine_masks was True, is None"]
+@pytest.mark.parametrize(
+    ("pattern", "before", "changes"),
+    [
+        ("state/stack_two/mip-*.json", "", []),
+        ("state/stack_two/mip-*.json", '"fine_masks": false, ', []),
+        ("images/stack_two/mip-target*.json", '"fine_masks": false, ', []),  # on keypoints
+        ("images/stack_two/mip-slots-*.json", "", ["slots_version was 1, is 3"]),
+        ("images/stack_two/mip-slots-*.json", '"fine_masks": true, ', ["slots_version was 2, is 3"]),
+    ],
+)
+def test_records_from_before_slots_had_versions(records, pattern, before, changes):
+    path = next(records.rglob(pattern))
+    record = json.loads(path.read_text())
+    del record["budget"]["slots_version"]
+    path.write_text(json.dumps(record).replace('"relations"', f'{before}"relations"'))
+    assert read_record(path).budget_changes == changes
 
 
 def test_tuning_records_are_refused(records, tmp_path):

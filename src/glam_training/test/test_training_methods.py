@@ -19,14 +19,23 @@ from glam_training import group_fit, group_training, methods, targets
 from glam_training.data.sampler import target_share
 from glam_training.data.store import Store
 from glam_training.encoders import encoder_folder
-from glam_training.experiment import GLAM_METHODS, LATENT_METHODS, METHODS, SLOTS, Experiment, Job, Stores, Switches
+from glam_training.experiment import (
+    GLAM_METHODS,
+    LATENT_METHODS,
+    METHODS,
+    SLOTS_VERSION,
+    Experiment,
+    Job,
+    Stores,
+    Switches,
+)
 from glam_training.export import ExportConfig, export
 from glam_training.fit import DeviceConfig, OptimConfig
 from glam_training.group_fit import fit_group, take_courses
 from glam_training.group_step import Step
 from glam_training.group_training import Fit, Group, Training
 from glam_training.latent_space import look, open_latent_space
-from glam_training.methods import is_finished, load, policy, train, train_many
+from glam_training.methods import MODEL_FILE, is_finished, load, policy, train, train_many
 from glam_training.models import canonical
 from glam_training.models.glam import GlamConfig
 from glam_training.perceive import perceive
@@ -437,11 +446,11 @@ def test_a_run_on_slots_from_before_relations_is_loaded(image_stores, tmp_path, 
 def test_encoders_and_runs_on_slots_from_before_are_refused(image_stores, tmp_path):
     stores = dataclasses.replace(image_stores, encoders=tmp_path / "encoders")
     experiment = Experiment(method="mip", suite="images", encoder="slots", **TINY)
-    assert experiment.sizes.slots == SLOTS
-    assert Experiment(method="mip", suite="images", **TINY).sizes.slots == 0  # on keypoints there are none
+    assert experiment.sizes.slots_version == SLOTS_VERSION
+    assert Experiment(method="mip", suite="images", **TINY).sizes.slots_version == 0  # on keypoints there are none
     out = train(experiment, stores, tmp_path / "run")
     (encoder,) = (tmp_path / "encoders").glob("*/run.json")
-    for path, change in ((out / "run.json", ("sizes", "slots")), (encoder, ("fine_masks",))):
+    for path, change in ((out / "run.json", ("sizes", "slots_version")), (encoder, ("fine_masks",))):
         now = path.read_text()
         record = json.loads(now)
         part = record["config"]
@@ -452,6 +461,33 @@ def test_encoders_and_runs_on_slots_from_before_are_refused(image_stores, tmp_pa
         with pytest.raises(ConfigurationError, match=change[-1]):
             train(experiment, stores, out if path.parent == out else tmp_path / "another")
         path.write_text(now)
+
+
+def test_a_run_that_saw_glimpses_is_not_loaded(image_stores, tmp_path):
+    experiment = Experiment(method="mip", suite="images", encoder="slots", **TINY)
+    out = train(experiment, dataclasses.replace(image_stores, encoders=tmp_path / "encoders"), tmp_path / "run")
+    state = torch.load(out / MODEL_FILE)
+    state["policy"]["features.lift"] = torch.zeros(3)
+    torch.save(state, out / MODEL_FILE)
+    with pytest.raises(DataError, match="another version of this code"):
+        load(out)
+
+
+def test_masks_with_values_that_are_no_class_are_refused(image_stores, tmp_path, monkeypatch):
+    stores = dataclasses.replace(image_stores, encoders=tmp_path / "encoders")
+    read = Store.load_episodes
+
+    def ignored(self, keys, *arguments):
+        found = read(self, keys, *arguments)
+        for key in keys:
+            if key.startswith("masks/"):
+                found[key][0, 0, 0] = 255
+        return found
+
+    monkeypatch.setattr(Store, "load_episodes", ignored)
+    experiment = Experiment(method="mip", suite="images", encoder="slots", **TINY)
+    with pytest.raises(DataError, match="has pixels of 255.*make everything else background"):
+        train(experiment, stores, tmp_path / "run")
 
 
 def test_stage_1_sees_steadied_slots_and_scenes_as_they_are(image_stores, tmp_path, monkeypatch):

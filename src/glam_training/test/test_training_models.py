@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glam_core.errors import ConfigurationError
@@ -28,7 +29,7 @@ from glam_training.models.perception import (
     mask_moments,
 )
 from glam_training.models.rivals.clam import Clam
-from glam_training.segmenter import class_maps, dice_loss
+from glam_training.segmenter import DICE_WEIGHT, SegmenterObjective, class_maps, dice_loss
 from glam_training.slots import Slots
 from glam_training.stage1 import infer_posterior
 
@@ -214,6 +215,20 @@ def test_masks_become_a_map_per_class():
     torch.testing.assert_close(maps, torch.tensor([[[[1.0, 0], [0, 0]], [[0, 1], [0, 1]], [[0, 0], [1, 0]]]]))
 
 
+def test_the_segmenters_loss_is_cross_entropy_and_overlap():
+    torch.manual_seed(0)
+    perception = ImagePerception(cameras=1, slots=2, config=PerceptionConfig(segmenter_width=4))
+    segmenter, image = perception.segmenters[0], torch.rand(2, 3, 16, 16) - 0.5
+    rough = F.interpolate(segmenter.rough(image), scale_factor=2.0, mode="bilinear", align_corners=False)
+    logits = rough + segmenter.refine(torch.cat([segmenter.edges(image).relu(), rough], dim=1))
+    torch.testing.assert_close(segmenter(image), logits)
+    mask = torch.randint(0, 3, (2, 16, 16), dtype=torch.uint8)
+    maps = class_maps(mask, 3)
+    expected = F.cross_entropy(logits, maps) + DICE_WEIGHT * dice_loss(logits.softmax(1)[:, 1:], maps[:, 1:])
+    loss, _ = SegmenterObjective(perception)([(image, mask)], 0.0)
+    torch.testing.assert_close(loss, expected)
+
+
 def test_the_overlap_of_masks_counts_every_class_alike():
     q = torch.zeros(1, 2, 10, 10)
     q[0, 0, :5] = 1.0  # fifty cells
@@ -270,11 +285,11 @@ def test_the_fourth_moment_turns_with_a_square():
 
 
 def test_perception_shapes_and_feature_size():
-    perception = ImagePerception(cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4, glimpse_samples=8))
+    perception = ImagePerception(cameras=2, slots=3, config=PerceptionConfig(segmenter_width=4))
     images = [torch.randint(0, 256, (5, 32, 32, 3), dtype=torch.uint8) for _ in range(2)]
     moments, patches = perception(*images)
     assert moments.shape == (5, perception.moment_size) == (5, 48)
-    assert patches.shape == (5, perception.glimpse_count, 3, 8, 8) == (5, 0, 3, 8, 8)
+    assert patches.shape == (5, perception.glimpse_count, 3, 16, 16) == (5, 0, 3, 16, 16)
     features = make_features(perception, relations=False)
     assert features(moments, patches).shape == (5, features.size)
 

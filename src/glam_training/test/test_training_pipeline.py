@@ -48,7 +48,7 @@ def stage1(stores: Path, out: Path, observations: str = "scene", **changes) -> G
         observations=observations,
         # So few steps learn something only without what slows learning by heart.
         model=dataclasses.replace(UNREGULARISED, latent_size=4, width=64, affine=GlamTrainConfig.model.affine),
-        perception=PerceptionConfig(segmenter_width=4, glimpse_px=8, glimpse_samples=8),
+        perception=PerceptionConfig(segmenter_width=4),
         # With fewer it sees hardly a square, and actions cannot be learnt from what it sees.
         segmenter=OptimConfig(steps=300, batch_size=16, learning_rate=1e-2, warmup_steps=5, ema_decay=0.9),
         optim=OptimConfig(steps=150, batch_size=32, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9),

@@ -222,7 +222,7 @@ def _mip_curve(table: Table, cell: Experiment) -> list[Pooled]:
 
 
 def _rival(table: Table, cell: Experiment) -> Pooled | None:
-    """A rival's entry; from images, that on the better encoder of the two."""
+    """A rival's entry; from images, that on the better encoder of those with as many target demonstrations."""
     return table.best([cell] if cell.suite == "state" else [replace(cell, encoder=e) for e in ENCODERS])
 
 

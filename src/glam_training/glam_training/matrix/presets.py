@@ -37,7 +37,7 @@ IMAGE_SCARCE: dict[Encoder, dict[str, int]] = {
     "slots": {"stack_two": 20, "lift": 20, "knock_down": 20, "place": 20, "stack_three": 100},
     "keypoints": {"stack_two": 50, "lift": 20, "knock_down": 20, "place": 20, "stack_three": 100},
 }
-"""Target demonstrations of the image suite: so many that MIP succeeds now and then."""
+"""Target demonstrations of the image suite: so many that MIP succeeds now and then, which takes more on keypoints."""
 IMAGE_CURVE = (10, 20, 50, 100)
 """Target demonstrations of the curve over target data on stack_two from images, on slots."""
 BY_WORTH = (*IMAGE_METHODS, *(method for method in METHODS if method not in IMAGE_METHODS))

@@ -12,13 +12,9 @@ from typing import Any
 from glam_core.errors import ConfigurationError, DataError
 from glam_core.stats import wilson_interval
 from glam_training.config import differences, plain
-from glam_training.experiment import Experiment, Switches, read_switches
+from glam_training.experiment import Experiment, Switches, read_budget, read_switches
 
 SCHEMA_VERSION = 1
-_BEFORE = {"relations": False, "slots": 0}
-"""What the budgets of records were before there was a choice."""
-_GONE = {"fine_masks": False}
-"""Choices that are gone, and what they were where nothing has changed since."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +91,9 @@ class CellRecord:
         return sum(self.episodes.success)
 
     @property
-    def budget_in_full(self) -> dict[str, Any]:
-        """The budget in today's terms."""
-        kept = {name: value for name, value in self.budget.items() if name not in _GONE or value != _GONE[name]}
-        return {**_BEFORE, **kept}
-
-    @property
     def budget_changes(self) -> list[str]:
         """What its budget would be today, where that is something else, such as "steps was 10, is 20"."""
-        return differences(self.budget_in_full, plain(self.experiment.sizes))
+        return differences(read_budget(self.budget, self.experiment), plain(self.experiment.sizes))
 
 
 def cell_path(folder: Path, cell: Experiment) -> Path:
@@ -187,7 +177,7 @@ def is_done(path: Path, cell: Experiment, wanted: Starts, budget: Mapping[str, A
     before = {
         "experiment": plain(record.experiment),
         "starts": plain(record.starts),
-        "budget": record.budget_in_full,
+        "budget": read_budget(record.budget, record.experiment),
     }
     now = {"experiment": plain(cell), "starts": plain(wanted), "budget": dict(budget)}
     differing = differences(before, now)

@@ -1,4 +1,4 @@
-"""From observations to object features: what the latent-action model and the policy see.
+"""From observations to what the latent-action model and the policy see.
 
 GLAM-O grounds latent actions in objects. A small segmenter, trained on the object masks of every source, turns each
 camera image into one *slot* per object (and one for the gripper's fingers): the moments of its mask. Masks are needed
@@ -87,7 +87,7 @@ class PerceptionConfig:
     glimpse_px: int = 24
     """Side of the square glimpse around each keypoint, in image pixels."""
     glimpse_samples: int = 16
-    """P: the glimpse is sampled P x P times."""
+    """P: the glimpse around each keypoint is sampled P x P times."""
     keypoints: int = 12
     """K: keypoints per camera, where there are no masks to learn slots from."""
 
@@ -135,8 +135,9 @@ class Segmenter(nn.Module):
         rough = F.interpolate(self.rough(image), scale_factor=2.0, mode="bilinear", align_corners=False)
         # A convolution of both side by side, in two parts: the gradient of a slice of channels takes a slow path.
         of_edges, of_rough = self.refine.weight.split([self.edges.out_channels, rough.shape[1]], dim=1)
-        from_edges = F.conv2d(self.edges(image).relu_(), of_edges, padding=1)
-        return rough + from_edges + F.conv2d(rough, of_rough, self.refine.bias, padding=1)
+        padding = self.refine.padding
+        from_edges = F.conv2d(self.edges(image).relu_(), of_edges, padding=padding)
+        return rough + from_edges + F.conv2d(rough, of_rough, self.refine.bias, padding=padding)
 
 
 def mask_moments(logits: Tensor) -> Tensor:
@@ -366,7 +367,7 @@ class FeatureNet(nn.Module):
     """What is perceived to one feature vector: standardised moments next to a code of every glimpse.
 
     Glimpses are centred on their keypoints, so a small perceptron reads them as well as convolutions do, at a tenth of
-    the cost. Each keypoint of each camera has a perceptron of its own: a cube and a finger look nothing alike.
+    the cost. Each keypoint of each camera has a perceptron of its own: each sits on something else.
 
     Args:
         moment_size: M.
